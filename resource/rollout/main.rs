@@ -1,0 +1,2 @@
+//! The `rollway` binary.
+fn main() {}

@@ -1,0 +1,82 @@
+//! How an error reaches a person: the cause chain once, then the remedy on its own line, then an
+//! exit code. Every module's error enum implements [`Explain`]; nothing else decides wording.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::exit::Code;
+
+/// An error that knows its remedy.
+pub trait Explain: Error + Send + Sync + 'static {
+    /// Returns what the reader can do about it, one sentence without a final period.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns the exit code of a command that ends with this error.
+    fn code(&self) -> Code {
+        Code::Failed
+    }
+}
+
+/// Any module's error, ready to be printed once.
+#[derive(Debug)]
+pub struct Failure(Box<dyn Explain>);
+
+impl Failure {
+    /// Returns the remedy, if the error knows one.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        self.0.hint()
+    }
+
+    /// Returns the exit code that the error asks for.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.0.code()
+    }
+}
+
+impl<E: Explain> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for Failure {
+    /// Writes the chain on one line, leaving out a cause whose text the line already ends with:
+    /// some libraries repeat their source in their own message.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.contains(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            cause = error.source();
+        }
+        formatter.write_str(line.replace('\n', " ").trim_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to read `a.yml`")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no such file")]
+    struct Inner;
+
+    impl Explain for Outer {}
+
+    #[test]
+    fn chain_is_printed_once_on_one_line() {
+        assert_eq!(Failure::from(Outer(Inner)).to_string(), "failed to read `a.yml`: no such file");
+    }
+}

@@ -1,0 +1,25 @@
+//! Rollway turns "a new image is in the registry" into "every pod that should run it runs it, and
+//! no request was lost". This crate holds the engines; the binaries only wire them to a process.
+//!
+//! | module | what it knows | what it must not know |
+//! |---|---|---|
+//! | [`concourse`] | the check/in/out contract | registries, clusters, the process |
+//! | [`registry`] | the distribution API: auth, retry, manifests | Concourse, clusters |
+//! | [`image`] | what an image says about itself | where it came from |
+//! | [`cluster`] | kubeconfig, contexts, the client | what is done with it |
+//! | [`image_digest`], [`kpack_trigger`], [`rollout`] | one resource type each | each other |
+//! | [`harness`] | how Concourse runs executables and pipelines | what they do |
+
+pub mod cli;
+pub mod cluster;
+pub mod concourse;
+pub mod executable;
+pub mod exit;
+pub mod failure;
+pub mod harness;
+pub mod image;
+pub mod image_digest;
+pub mod kpack_trigger;
+pub mod log;
+pub mod registry;
+pub mod rollout;
