@@ -1,0 +1,243 @@
+//! What a kubeconfig says, checked before it is used: every reference that leads nowhere is named
+//! with what there is instead. No value of a kubeconfig but names and URLs reaches an error.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper_util::client::proxy::matcher::Matcher;
+use kube::Config;
+use kube::config::{
+    AuthInfo, Cluster, Context, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError,
+    NamedAuthInfo, NamedCluster, NamedContext,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::SecretString;
+
+use super::error::Error;
+
+/// What `ci/k8s.template.yml` holds until somebody pastes a kubeconfig over it.
+const PLACEHOLDER: &str = "PASTE YOUR .kube/config HERE";
+/// The name of the only context of a kubeconfig made from `server` and `token`.
+const MADE: &str = "source";
+
+/// Reads YAML or JSON text.
+pub(super) fn parse(text: &str) -> Result<Kubeconfig, Error> {
+    if text.contains(PLACEHOLDER) {
+        return Err(Error::Placeholder);
+    }
+    let parsed =
+        Kubeconfig::from_yaml(text).map_err(|error| Error::NotKubeconfig { place: place(&error) })?;
+    if parsed.clusters.is_empty() && parsed.contexts.is_empty() {
+        return Err(Error::NotKubeconfig { place: "no `clusters` and no `contexts` in it".to_owned() });
+    }
+    Ok(parsed)
+}
+
+/// Returns where a kubeconfig stopped making sense. The parser's own message may quote the line.
+fn place(error: &KubeconfigError) -> String {
+    let location = match error {
+        KubeconfigError::Parse(error) => error.location(),
+        _ => None,
+    };
+    match location {
+        Some(at) => format!("line {}, column {} is not what a kubeconfig has there", at.line(), at.column()),
+        None => "it is no YAML document".to_owned(),
+    }
+}
+
+/// Returns the kubeconfig that `server`, `token` and `certificate_authority` stand for, so that
+/// there is one way from a kubeconfig to a client.
+pub(super) fn of_token(
+    server: &str,
+    token: &SecretString,
+    certificates: Option<String>,
+) -> Result<Kubeconfig, Error> {
+    use secrecy::ExposeSecret;
+    let token = token.expose_secret().trim();
+    if token.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        return Err(Error::TokenShape);
+    }
+    let cluster = Cluster {
+        server: Some(server.trim().to_owned()),
+        certificate_authority_data: certificates,
+        ..Cluster::default()
+    };
+    let user = AuthInfo { token: Some(SecretString::from(token.to_owned())), ..AuthInfo::default() };
+    let context = Context { cluster: MADE.to_owned(), user: Some(MADE.to_owned()), ..Context::default() };
+    let name = || MADE.to_owned();
+    Ok(Kubeconfig {
+        current_context: Some(name()),
+        clusters: vec![NamedCluster { name: name(), cluster: Some(cluster), ..NamedCluster::default() }],
+        auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(user), ..NamedAuthInfo::default() }],
+        contexts: vec![NamedContext { name: name(), context: Some(context), ..NamedContext::default() }],
+        ..Kubeconfig::default()
+    })
+}
+
+/// Returns `certificate_authority` as base64 of PEM, having looked at every certificate in it.
+pub(super) fn certificates(text: &str) -> Result<String, Error> {
+    let refuse = |why: &str| Error::CertificateAuthority { why: why.to_owned() };
+    let pem = if text.contains("-----BEGIN") {
+        text.as_bytes().to_vec()
+    } else {
+        let compact: String = text.split_whitespace().collect();
+        STANDARD.decode(compact).map_err(|_| refuse("it is neither PEM nor base64 of PEM"))?
+    };
+    let count = CertificateDer::pem_slice_iter(&pem).filter(Result::is_ok).count();
+    let broken = CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_err());
+    match (count, broken) {
+        (0, _) => Err(refuse("there is no certificate in it")),
+        (_, true) => Err(refuse("a certificate in it is cut off or damaged")),
+        _ => Ok(STANDARD.encode(pem)),
+    }
+}
+
+/// Turns the chosen context into a client configuration.
+pub(super) async fn config(
+    mut parsed: Kubeconfig,
+    context: Option<&str>,
+    skip_tls_verify: bool,
+) -> Result<Config, Error> {
+    let name = choose(&parsed, context)?;
+    let chosen = lookup(&parsed, &name)?;
+    if let Some(cluster) = named_cluster(&mut parsed, &chosen.cluster) {
+        inspect_cluster(cluster, &chosen.cluster)?;
+        if skip_tls_verify {
+            cluster.certificate_authority = None;
+            cluster.certificate_authority_data = None;
+        }
+    }
+    let explicit_proxy = named_cluster(&mut parsed, &chosen.cluster)
+        .and_then(|cluster| cluster.proxy_url.as_deref())
+        .is_some_and(|url| !url.is_empty());
+    if let Some(user) = named_user(&mut parsed, chosen.user.as_deref().unwrap_or_default()) {
+        inspect_user(user, chosen.user.as_deref().unwrap_or_default())?;
+    }
+    let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
+    let mut config =
+        Config::from_custom_kubeconfig(parsed, &options).await.map_err(|error| refused(&error, &chosen))?;
+    if !explicit_proxy {
+        config.proxy_url = proxy(&config);
+    }
+    Ok(config)
+}
+
+/// Returns the proxy for the API server. kube matches NO_PROXY against the proxy's own address, so
+/// that a cluster exempted there would be looked for behind the proxy all the same.
+fn proxy(config: &Config) -> Option<http::Uri> {
+    let intercept = Matcher::from_env().intercept(&config.cluster_url)?;
+    config.proxy_url.clone().or_else(|| Some(intercept.uri().clone()))
+}
+
+fn choose(parsed: &Kubeconfig, asked: Option<&str>) -> Result<String, Error> {
+    let current = parsed.current_context.as_deref().filter(|name| !name.is_empty());
+    let contexts = || parsed.contexts.iter().map(|context| context.name.clone()).collect::<Vec<_>>();
+    match asked.or(current) {
+        None => Err(Error::NoCurrentContext { contexts: contexts() }),
+        Some(name) if parsed.contexts.iter().any(|context| context.name == name) => Ok(name.to_owned()),
+        Some(name) => {
+            Err(Error::NoContext { name: name.to_owned(), asked: asked.is_some(), contexts: contexts() })
+        }
+    }
+}
+
+/// Returns the context, once the cluster and the user it names are known to be there.
+fn lookup(parsed: &Kubeconfig, name: &str) -> Result<Context, Error> {
+    let found = parsed.contexts.iter().find(|context| context.name == name);
+    let missing = |kind: &'static str, value: &str, known: Vec<String>| Error::Dangling {
+        context: name.to_owned(),
+        kind,
+        name: value.to_owned(),
+        known,
+    };
+    let clusters: Vec<String> = parsed.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+    let users: Vec<String> = parsed.auth_infos.iter().map(|user| user.name.clone()).collect();
+    let Some(context) = found.and_then(|named| named.context.clone()) else {
+        return Err(missing("cluster", "", clusters));
+    };
+    if !parsed.clusters.iter().any(|named| named.name == context.cluster && named.cluster.is_some()) {
+        return Err(missing("cluster", &context.cluster, clusters));
+    }
+    match context.user.as_deref() {
+        Some(user) if !user.is_empty() && !users.iter().any(|known| known == user) => {
+            Err(missing("user", user, users))
+        }
+        _ => Ok(context),
+    }
+}
+
+fn named_cluster<'a>(parsed: &'a mut Kubeconfig, name: &str) -> Option<&'a mut Cluster> {
+    parsed.clusters.iter_mut().find(|named| named.name == name)?.cluster.as_mut()
+}
+
+fn named_user<'a>(parsed: &'a mut Kubeconfig, name: &str) -> Option<&'a mut AuthInfo> {
+    parsed.auth_infos.iter_mut().find(|named| named.name == name)?.auth_info.as_mut()
+}
+
+fn inspect_cluster(cluster: &Cluster, name: &str) -> Result<(), Error> {
+    let server = cluster.server.as_deref().unwrap_or_default();
+    let uri = server.parse::<http::Uri>().ok();
+    let usable = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if !usable {
+        let key = if name == MADE { "server".to_owned() } else { format!("clusters[{name}].cluster.server") };
+        return Err(Error::ServerUrl { key, value: super::error::without_userinfo(server) });
+    }
+    let data = cluster.certificate_authority_data.is_some();
+    readable(cluster.certificate_authority.as_deref(), data, name, "clusters", "certificate-authority")
+}
+
+/// Checks what a user's entry needs from this machine, and keeps a credential plugin away from
+/// stdin: there is the step's request.
+fn inspect_user(user: &mut AuthInfo, name: &str) -> Result<(), Error> {
+    let certificate = user.client_certificate_data.is_some();
+    readable(user.client_certificate.as_deref(), certificate, name, "users", "client-certificate")?;
+    readable(user.client_key.as_deref(), user.client_key_data.is_some(), name, "users", "client-key")?;
+    readable(user.token_file.as_deref(), user.token.is_some(), name, "users", "tokenFile")?;
+    if let Some(exec) = &mut user.exec {
+        exec.interactive_mode = Some(ExecInteractiveMode::Never);
+        if exec.command.as_deref().unwrap_or_default().is_empty() {
+            return Err(Error::PluginUnnamed { user: name.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a reference to a file that is only on the machine of whoever pasted the kubeconfig.
+fn readable(
+    path: Option<&str>,
+    has_data: bool,
+    name: &str,
+    list: &'static str,
+    key: &'static str,
+) -> Result<(), Error> {
+    match path.filter(|path| !path.is_empty() && !has_data) {
+        Some(path) if std::fs::File::open(Path::new(path)).is_err() => Err(Error::FileReference {
+            key: format!("{list}[{name}].{}.{key}", list.trim_end_matches('s')),
+            path: path.to_owned(),
+            data: if key == "tokenFile" { "token".to_owned() } else { format!("{key}-data") },
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Explains what kube still found wrong after the checks above; its errors carry no values here.
+fn refused(error: &KubeconfigError, chosen: &Context) -> Error {
+    let cluster = |key: &str| format!("clusters[{}].cluster.{key}", chosen.cluster);
+    let user = |key: &str| format!("users[{}].user.{key}", chosen.user.as_deref().unwrap_or_default());
+    let key = match error {
+        KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::ParseCertificates(_) => {
+            cluster("certificate-authority-data")
+        }
+        KubeconfigError::ParseProxyUrl(_) => cluster("proxy-url"),
+        KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => cluster("server"),
+        KubeconfigError::LoadClientCertificate(_) => user("client-certificate-data"),
+        KubeconfigError::LoadClientKey(_) => user("client-key-data"),
+        KubeconfigError::ParseNoProxy(_) => return Error::NoProxy,
+        _ => "contexts".to_owned(),
+    };
+    Error::KubeconfigValue { key }
+}
