@@ -13,6 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::log::Log;
 
+pub mod metadata;
+pub mod request;
+pub mod response;
+pub mod step;
+
+pub use request::Request;
+pub use step::Step;
+
 /// Resolves when Concourse (or a person) asks the step to stop.
 pub type Interrupted = Shared<BoxFuture<'static, ()>>;
 

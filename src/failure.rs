@@ -43,6 +43,9 @@ impl<E: Explain> From<E> for Failure {
     }
 }
 
+/// The chain is in the text already, so there is no `source`.
+impl Error for Failure {}
+
 impl fmt::Display for Failure {
     /// Writes the chain on one line, leaving out a cause whose text the line already ends with:
     /// some libraries repeat their source in their own message.

@@ -1,1 +1,5 @@
-//! Tests.
+//! The real executables against in-process servers: no root, no network but loopback, no cluster.
+
+mod executables_contract;
+mod layers;
+mod support;

@@ -1,0 +1,114 @@
+//! One request from stdin: found in the text, then typed, with errors that name the key, what was
+//! there and what belongs there. Values of secret keys are never repeated.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::failure::Explain;
+
+mod explain;
+
+pub use explain::Error;
+
+/// A request whose three parts are found but not yet typed.
+#[derive(Clone, Default, PartialEq)]
+pub struct Request {
+    source: Option<Value>,
+    params: Option<Value>,
+    version: Option<Value>,
+}
+
+impl Request {
+    /// Reads the first JSON value of `text`. Like Go's decoder, and so like every resource that
+    /// people know, it takes the three keys in any case and does not look at what follows.
+    ///
+    /// # Errors
+    ///
+    /// When there is no JSON object, or a key that no request has.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+        let map = match values.next() {
+            None => return Err(Error::Empty),
+            Some(Err(source)) => return Err(Error::Syntax { source }),
+            Some(Ok(Value::Object(map))) => map,
+            Some(Ok(other)) => return Err(Error::NotAnObject { found: explain::kind(&other) }),
+        };
+        Self::sorted(map)
+    }
+
+    fn sorted(map: Map<String, Value>) -> Result<Self, Error> {
+        let mut request = Self::default();
+        for (key, value) in map {
+            let slot = match key.to_lowercase().as_str() {
+                "source" => &mut request.source,
+                "params" => &mut request.params,
+                "version" => &mut request.version,
+                _ => return Err(explain::unknown_key("", &key, &["source", "params", "version"])),
+            };
+            *slot = if value.is_null() { None } else { Some(value) };
+        }
+        Ok(request)
+    }
+
+    /// Returns the typed `source`; an absent one is an empty one.
+    ///
+    /// # Errors
+    ///
+    /// When a key is unknown, missing or of a wrong type.
+    pub fn source<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        typed("source", self.source.as_ref().unwrap_or(&Value::Object(Map::new())))
+    }
+
+    /// Returns the typed `params`; absent ones are empty ones.
+    ///
+    /// # Errors
+    ///
+    /// When a key is unknown, missing or of a wrong type.
+    pub fn params<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        typed("params", self.params.as_ref().unwrap_or(&Value::Object(Map::new())))
+    }
+
+    /// Returns the typed `version`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When a key is unknown, missing or of a wrong type.
+    pub fn cursor<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        self.version.as_ref().map(|value| typed("version", value)).transpose()
+    }
+
+    /// Returns the typed `version` of a step that cannot do without.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, or a key of it is unknown, missing or of a wrong type.
+    pub fn version<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.cursor()?.ok_or_else(|| Error::Missing { path: "version".to_owned() })
+    }
+
+    /// Refuses params, which a check never gets.
+    ///
+    /// # Errors
+    ///
+    /// When there are any.
+    pub fn without_params(&self) -> Result<(), Error> {
+        match &self.params {
+            Some(Value::Object(map)) if map.is_empty() => Ok(()),
+            None => Ok(()),
+            Some(_) => Err(Error::ParamsOfCheck),
+        }
+    }
+}
+
+impl Explain for Error {
+    fn hint(&self) -> Option<String> {
+        self.remedy()
+    }
+}
+
+fn typed<T: DeserializeOwned>(part: &str, value: &Value) -> Result<T, Error> {
+    serde_path_to_error::deserialize(value).map_err(|error| explain::refused(part, value, &error))
+}
+
+#[cfg(test)]
+mod tests;

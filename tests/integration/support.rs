@@ -1,0 +1,4 @@
+//! What the tests stand on: [`toolkit`] runs executables in an environment that is empty but for
+//! what the test names.
+
+pub(crate) mod toolkit;
