@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::ListParams;
 use kube::client::ClientBuilder;
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 
 mod access;
 mod cause;
@@ -24,6 +26,8 @@ const PLUGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Backstop against a peer that vanishes in the middle of an answer. The API server ends a watch
 /// within 10 minutes and sends a bookmark each minute, so a watch that is alive is never cut.
 const READ_TIMEOUT: Duration = Duration::from_secs(150);
+/// More names than anybody wants to choose from.
+const NAMES_LISTED: u32 = 200;
 
 /// An API server that has answered.
 #[derive(Clone)]
@@ -69,6 +73,16 @@ impl Cluster {
                 Error::Unexpected { doing: doing.to_owned(), why: error.to_string() }
             }
         }
+    }
+
+    /// Returns the error for a Deployment that is not there, with the names that are, as far as the
+    /// credentials may list them.
+    pub async fn no_deployment(&self, namespace: &str, name: &str) -> Error {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let listed = deployments.list_metadata(&ListParams::default().limit(NAMES_LISTED)).await;
+        let known =
+            listed.ok().map(|list| list.items.into_iter().filter_map(|item| item.metadata.name).collect());
+        Error::NoDeployment { namespace: namespace.to_owned(), name: name.to_owned(), known }
     }
 }
 

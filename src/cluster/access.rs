@@ -6,8 +6,9 @@ use std::path::Path;
 use kube::Config;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, de};
+use serde_json::Value;
 
 use super::error::Error;
 use super::kubeconfig;
@@ -123,7 +124,7 @@ pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 ///
 /// Returns an error that names only the expected type.
 pub fn optional_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(deserializer.deserialize_any(Secret { mapping: Mapping::Refused })?.0)
+    secret(&Value::deserialize(deserializer)?, Mapping::Refused)
 }
 
 /// Reads a secret document: text, or the mapping that a pipeline variable holds when its author
@@ -133,7 +134,7 @@ pub fn optional_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 ///
 /// Returns an error that names only the expected type.
 pub fn text_or_mapping<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(deserializer.deserialize_any(Secret { mapping: Mapping::Accepted })?.0)
+    secret(&Value::deserialize(deserializer)?, Mapping::Accepted)
 }
 
 /// Reads `true` or `false`, also as text: `fly -v` passes every variable as text.
@@ -142,89 +143,116 @@ pub fn text_or_mapping<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 ///
 /// Returns an error that names the accepted values.
 pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Flag {
-        Bool(bool),
-        Text(String),
-        Absent(()),
-        Other(IgnoredAny),
-    }
-    match Flag::deserialize(deserializer)? {
-        Flag::Bool(value) => Ok(value),
-        Flag::Absent(()) => Ok(false),
-        Flag::Text(text) => match text.trim() {
+    const EXPECTED: &str = "true or false";
+    match Value::deserialize(deserializer)? {
+        Value::Bool(value) => Ok(value),
+        Value::Null => Ok(false),
+        Value::String(text) => match text.trim() {
             "true" => Ok(true),
             "false" | "" => Ok(false),
-            _ => Err(D::Error::custom(format!("expected true or false, got `{text}`"))),
+            _ => Err(D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED)),
         },
-        Flag::Other(_) => Err(D::Error::custom("expected true or false")),
+        Value::Number(_) => Err(D::Error::invalid_type(Unexpected::Other("a number"), &EXPECTED)),
+        Value::Array(_) => Err(D::Error::invalid_type(Unexpected::Seq, &EXPECTED)),
+        Value::Object(_) => Err(D::Error::invalid_type(Unexpected::Map, &EXPECTED)),
     }
 }
 
+/// Reads a secret by way of a JSON value, whose variants carry no wording that could show it.
+fn secret<E: de::Error>(value: &Value, mapping: Mapping) -> Result<Option<SecretString>, E> {
+    let found = match (value, mapping) {
+        (Value::Null, _) => return Ok(None),
+        (Value::String(text), _) => {
+            return Ok((!text.trim().is_empty()).then(|| SecretString::from(text.as_str())));
+        }
+        (Value::Object(_), Mapping::Accepted) => return Ok(Some(SecretString::from(value.to_string()))),
+        (Value::Bool(_), _) => Unexpected::Other("a boolean"),
+        (Value::Number(_), _) => Unexpected::Other("a number"),
+        (Value::Array(_), _) => Unexpected::Seq,
+        (Value::Object(_), Mapping::Refused) => Unexpected::Map,
+    };
+    Err(E::invalid_type(found, &"text"))
+}
+
+/// Whether a mapping stands for the document that it is.
+#[derive(Clone, Copy)]
 enum Mapping {
     Accepted,
     Refused,
 }
 
-struct Secret {
-    mapping: Mapping,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Given(Option<SecretString>);
-
-impl Secret {
-    fn refuse<E: de::Error>(&self, found: &str) -> E {
-        E::custom(format!("expected text, got {found}"))
-    }
-}
-
-impl<'de> Visitor<'de> for Secret {
-    type Value = Given;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("text")
+    fn read(json: &str) -> Result<Access, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Given, E> {
-        Ok(Given((!text.trim().is_empty()).then(|| SecretString::from(text.to_owned()))))
+    async fn refusal(json: &str) -> String {
+        read(json).unwrap().config().await.unwrap_err().to_string()
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Given, E> {
-        Ok(Given(None))
+    #[test]
+    fn empty_values_of_unset_variables_count_as_absent() {
+        let access = read(r#"{"context": "", "namespace": null, "token": " ", "kubeconfig": null}"#).unwrap();
+        assert_eq!((access.context, access.namespace), (None, None));
+        assert!(access.token.is_none() && access.kubeconfig.is_none());
     }
 
-    fn visit_none<E: de::Error>(self) -> Result<Given, E> {
-        Ok(Given(None))
+    #[test]
+    fn flag_is_read_as_fly_passes_it() {
+        for (given, wanted) in [("true", true), ("\"true\"", true), ("\"false\"", false), ("null", false)] {
+            let access = read(&format!(r#"{{"insecure_skip_tls_verify": {given}}}"#)).unwrap();
+            assert_eq!(access.insecure_skip_tls_verify, wanted, "{given}");
+        }
+        let error = read(r#"{"insecure_skip_tls_verify": "yes"}"#).unwrap_err();
+        assert!(error.contains("expected true or false"), "{error}");
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Given, E> {
-        Err(self.refuse("a boolean"))
+    #[test]
+    fn secret_of_a_wrong_type_is_not_shown() {
+        for json in [r#"{"token": 31337}"#, r#"{"token": ["31337"]}"#, r#"{"kubeconfig": 31337}"#] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains("expected text") && !error.contains("31337"), "{error}");
+        }
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Given, E> {
-        Err(self.refuse("a number"))
+    #[test]
+    fn debug_output_keeps_secrets_to_itself() {
+        let access = read(r#"{"kubeconfig": {"users": "canary"}, "token": "canary"}"#).unwrap();
+        assert!(!format!("{access:?}").contains("canary"));
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Given, E> {
-        Err(self.refuse("a number"))
+    #[tokio::test]
+    async fn exactly_one_kind_of_access_is_accepted() {
+        for (json, words) in [
+            (r#"{"kubeconfig": "a", "server": "https://b"}"#, "`kubeconfig` and `server` are both set"),
+            (r#"{"kubeconfig": "a", "token": "b"}"#, "`kubeconfig` and `token` are both set"),
+            (r#"{"kubeconfig": "a", "certificate_authority": "b"}"#, "`certificate_authority` are both set"),
+            (r#"{"server": "https://b"}"#, "`server` is set without `token`"),
+            (r#"{"token": "b"}"#, "`token` is set without `server`"),
+            (r#"{"context": "b"}"#, "`context` is set without `kubeconfig`"),
+            (r#"{"certificate_authority": "b"}"#, "`certificate_authority` is set without `server`"),
+            ("{}", "nothing says which cluster"),
+        ] {
+            let said = refusal(json).await;
+            assert!(said.contains(words), "{json}: {said}");
+        }
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Given, E> {
-        Err(self.refuse("a number"))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<Given, A::Error> {
-        Err(self.refuse("a list"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
-        match self.mapping {
-            Mapping::Refused => Err(self.refuse("a mapping")),
-            Mapping::Accepted => {
-                let value = serde_json::Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Given(Some(SecretString::from(value.to_string()))))
-            }
+    #[tokio::test]
+    async fn namespace_is_the_key_then_the_context_then_default() {
+        let kubeconfig = |namespace: &str| {
+            serde_json::json!({
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": "k", "user": "", "namespace": namespace}}],
+                "clusters": [{"name": "k", "cluster": {"server": "http://127.0.0.1:1"}}],
+            })
+        };
+        for (key, context, wanted) in [("a", "b", "a"), ("", "b", "b"), ("", "", "default")] {
+            let json = serde_json::json!({"namespace": key, "kubeconfig": kubeconfig(context)}).to_string();
+            assert_eq!(read(&json).unwrap().config().await.unwrap().default_namespace, wanted);
         }
     }
 }

@@ -5,6 +5,9 @@ use kube::core::Status;
 use super::cause::{self, Cause};
 use crate::failure::Explain;
 
+/// How many names of what there is are worth reading.
+const NAMES_SHOWN: usize = 8;
+
 /// A cluster that cannot be reached, or a call that it refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -157,6 +160,16 @@ pub enum Error {
         /// The URL.
         address: String,
     },
+    /// A Deployment that is not there.
+    #[error("there is no Deployment `{name}` in namespace `{namespace}`")]
+    NoDeployment {
+        /// Where it was looked for.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The Deployments that are there; `None` where the credentials may not list them.
+        known: Option<Vec<String>>,
+    },
     /// Something that does not belong to the API.
     #[error("failed to {doing}: {why}")]
     Unexpected {
@@ -235,9 +248,28 @@ impl Explain for Error {
                 "the token or certificate has expired, or is another cluster's; make a new one (`kubectl create token`)"
                     .to_owned()
             }
+            Self::NoDeployment { namespace, name, known } => missing(namespace, name, known.as_deref()),
             Self::Refused { status, .. } => return refusal(status),
             Self::Unexpected { .. } => return None,
         })
+    }
+}
+
+/// Returns the nearest names first: a misspelling is the usual reason.
+fn missing(namespace: &str, name: &str, known: Option<&[String]>) -> String {
+    match known {
+        None => {
+            format!("look with `kubectl -n {namespace} get deployments`; these credentials may not list them")
+        }
+        Some([]) => {
+            format!("there are no Deployments in `{namespace}`; check `namespace`, or create it first")
+        }
+        Some(names) => {
+            let mut names: Vec<&String> = names.iter().collect();
+            names.sort_by_key(|known| strsim::damerau_levenshtein(name, known));
+            let shown: Vec<String> = names.into_iter().take(NAMES_SHOWN).cloned().collect();
+            format!("the Deployments in `{namespace}` are {}", list(&shown))
+        }
     }
 }
 
@@ -312,4 +344,44 @@ fn list(names: &[String]) -> String {
         return "none at all".to_owned();
     }
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forbidden_call_names_the_role_to_change() {
+        let status = Status::failure(
+            r#"deployments.apps "app" is forbidden: User "system:serviceaccount:rollway:deployer" cannot patch resource "deployments" in API group "apps" in the namespace "app-foo""#,
+            "Forbidden",
+        );
+        let error =
+            describe(kube::Error::Api(status.with_code(403).boxed()), "patch Deployment `app`", "https://a");
+        assert!(
+            error.to_string().starts_with("failed to patch Deployment `app`: deployments.apps"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("k8s/rollout-role.yml"));
+        assert_eq!(error.status(), Some(403));
+        assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn nearest_deployment_comes_first() {
+        let names = ["web".to_owned(), "worker".to_owned(), "app".to_owned()];
+        let hint = missing("shop", "ap", Some(&names));
+        assert_eq!(hint, "the Deployments in `shop` are `app`, `web`, `worker`");
+    }
+
+    #[test]
+    fn url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("https://bob:canary@a.example:6443/x", "https://a.example:6443/x"),
+            ("https://a.example", "https://a.example"),
+            ("bob:canary@a", "a"),
+        ] {
+            assert_eq!(without_userinfo(url), shown);
+        }
+    }
 }

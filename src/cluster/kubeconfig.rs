@@ -241,3 +241,113 @@ fn refused(error: &KubeconfigError, chosen: &Context) -> Error {
     };
     Error::KubeconfigValue { key }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Explain;
+
+    const TWO_CONTEXTS: &str = r"
+apiVersion: v1
+kind: Config
+current-context: blue
+contexts:
+- {name: blue, context: {cluster: one, user: ann}}
+- {name: green, context: {cluster: two, user: ann}}
+- {name: astray, context: {cluster: nowhere, user: ann}}
+- {name: alone, context: {cluster: one, user: nobody}}
+- {name: elsewhere, context: {cluster: one, user: filed}}
+clusters:
+- {name: one, cluster: {server: 'https://one.example:6443'}}
+- {name: two, cluster: {server: two.example, certificate-authority: /home/ann/ca.crt}}
+users:
+- {name: ann, user: {token: canary}}
+- {name: filed, user: {client-certificate: /home/ann/ann.crt, client-key-data: Y2FuYXJ5}}
+";
+
+    async fn chosen(context: Option<&str>) -> Result<Config, Error> {
+        config(parse(TWO_CONTEXTS)?, context, false).await
+    }
+
+    async fn refusal(context: &str) -> (String, String) {
+        let error = chosen(Some(context)).await.unwrap_err();
+        (error.to_string(), error.hint().unwrap())
+    }
+
+    #[tokio::test]
+    async fn current_context_is_used_unless_another_is_asked_for() {
+        let config = chosen(None).await.unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://one.example:6443/");
+    }
+
+    #[tokio::test]
+    async fn unknown_context_lists_the_contexts_there_are() {
+        let (error, hint) = refusal("grean").await;
+        assert_eq!(error, "`context` `grean` is not in the kubeconfig");
+        assert!(hint.contains("`blue`, `green`"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn reference_that_leads_nowhere_is_named_with_what_there_is() {
+        let (error, hint) = refusal("astray").await;
+        assert_eq!(
+            error,
+            "context `astray` of the kubeconfig names the cluster `nowhere`, which is not in it"
+        );
+        assert_eq!(hint, "the clusters in it are `one`, `two`");
+        let (error, _) = refusal("alone").await;
+        assert!(error.contains("names the user `nobody`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn file_of_another_machine_is_named_with_the_key_that_holds_content() {
+        let (error, hint) = refusal("elsewhere").await;
+        assert_eq!(
+            error,
+            "`users[filed].user.client-certificate` of the kubeconfig is the file `/home/ann/ann.crt`, which is not here"
+        );
+        assert!(hint.contains("`client-certificate-data`"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn address_without_a_scheme_is_refused() {
+        let (error, _) = refusal("green").await;
+        assert_eq!(error, "`clusters[two].cluster.server` is `two.example`, which is not a URL");
+    }
+
+    #[test]
+    fn broken_text_is_located_and_not_quoted() {
+        for text in [
+            "users:\n- name: canary\n  user: [canary\n",
+            "contexts: 'canary'\n",
+            "users:\n- {name: a, user: {token: [canary]}}\n",
+            "canary",
+            "[canary]",
+            "{}",
+            "\tcanary: canary",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with("`kubeconfig` is not a kubeconfig: "), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn placeholder_of_the_template_is_recognised() {
+        let error = parse(">--- PASTE YOUR .kube/config HERE ---<\n").unwrap_err();
+        assert!(matches!(error, Error::Placeholder));
+    }
+
+    #[test]
+    fn certificates_are_pem_or_base64_of_it() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = rcgen::CertificateParams::new(vec![]).unwrap().self_signed(&key).unwrap().pem();
+        let encoded = STANDARD.encode(&pem);
+        assert_eq!(certificates(&pem).unwrap(), encoded);
+        assert_eq!(certificates(&format!("{}\n{}\n", &encoded[..64], &encoded[64..])).unwrap(), encoded);
+        for bad in ["canary", "Y2FuYXJ5", &pem[..pem.len() / 2], "-----BEGIN CERTIFICATE-----\n"] {
+            let error = certificates(bad).unwrap_err().to_string();
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+}
