@@ -1,5 +1,13 @@
 //! What an image says about itself. Pure: no registry is asked here.
 
+mod buildpacks;
+mod config;
+mod platform;
+
+pub use buildpacks::Buildpacks;
+pub use config::Config;
+pub use platform::Platform;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,1 +1,57 @@
-//! Being built.
+//! The `image-digest` resource type: which digest does a tag point at, and files that name it.
+
+mod check;
+mod error;
+mod get;
+mod metadata;
+mod put;
+mod source;
+mod version;
+
+pub use error::Error;
+pub use get::GetParams;
+pub use put::PutParams;
+pub use source::Source;
+pub use version::Version;
+
+use crate::concourse::{Context, Resource, Response};
+use crate::failure::Failure;
+
+/// The resource type.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImageDigest;
+
+impl Resource for ImageDigest {
+    type Source = Source;
+    type Version = Version;
+    type GetParams = GetParams;
+    type PutParams = PutParams;
+
+    async fn check(
+        &self,
+        source: Source,
+        cursor: Option<Version>,
+        context: &Context,
+    ) -> Result<Vec<Version>, Failure> {
+        Ok(check::check(&source, cursor, &context.log).await?)
+    }
+
+    async fn get(
+        &self,
+        source: Source,
+        version: Version,
+        params: GetParams,
+        context: &Context,
+    ) -> Result<Response<Version>, Failure> {
+        Ok(get::get(&source, version, &params, context).await?)
+    }
+
+    async fn put(
+        &self,
+        _source: Source,
+        _params: PutParams,
+        _context: &Context,
+    ) -> Result<Response<Version>, Failure> {
+        Err(put::unsupported().into())
+    }
+}

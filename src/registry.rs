@@ -1,1 +1,23 @@
-//! Being built.
+//! The distribution API: who to ask, how to log in, when to try again, what came back.
+//!
+//! This is the only place that names `oci_client` or `reqwest`. `oci_client` gives references and
+//! manifest types; the request loop is our own, because `check` has to keep the order of requests,
+//! the handling of each status and every retry under control.
+
+mod access;
+mod auth;
+mod challenge;
+mod client;
+mod error;
+mod manifest;
+mod ping;
+mod reference;
+mod retry;
+mod transport;
+
+pub use access::{Access, secret};
+pub use client::Client;
+pub use error::{Error, Trouble};
+pub use manifest::{Child, Manifest};
+pub use reference::{Repository, is_tag, split};
+pub use retry::Policy;

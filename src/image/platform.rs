@@ -1,0 +1,64 @@
+//! Where an image runs: operating system, architecture, variant.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A platform in Go's names, as manifests use them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Platform {
+    /// `linux`, `windows`, …
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v7`, `v8`, …; empty for any.
+    pub variant: String,
+}
+
+impl Default for Platform {
+    /// What a manifest that does not say means.
+    fn default() -> Self {
+        Self { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: String::new() }
+    }
+}
+
+impl Platform {
+    /// Returns the platform that this program was built for, in the names of manifests.
+    #[must_use]
+    pub fn here() -> Self {
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        Self { architecture: architecture.to_owned(), ..Self::default() }
+    }
+
+    /// Returns whether an image for `other` is what `self` asks for.
+    #[must_use]
+    pub fn accepts(&self, other: &Self) -> bool {
+        let any_variant = self.variant.is_empty() || self.variant == other.variant;
+        self.os == other.os && self.architecture == other.architecture && any_variant
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(formatter, "/{}", self.variant) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(variant: &str) -> Platform {
+        Platform { variant: variant.to_owned(), ..Platform::default() }
+    }
+
+    #[test]
+    fn variant_matters_only_when_it_is_asked_for() {
+        assert!(platform("").accepts(&platform("v2")));
+        assert!(platform("v2").accepts(&platform("v2")));
+        assert!(!platform("v2").accepts(&platform("v3")));
+    }
+}

@@ -1,0 +1,97 @@
+//! What people see beside a version: where it came from and what is in it. Pure.
+
+use crate::concourse::Field;
+use crate::image::{Buildpacks, Config, Pinned};
+
+/// The labels that are shown, with the names they are shown under.
+const LABELS: [(&str, &str); 3] = [
+    ("revision", "org.opencontainers.image.revision"),
+    ("source", "org.opencontainers.image.source"),
+    ("version", "org.opencontainers.image.version"),
+];
+
+/// Returns the metadata of a version; `registry-image`'s fields come first.
+pub(super) fn fields(tag: &str, pinned: &Pinned, config: Option<&Config>) -> Vec<Field> {
+    let mut fields = vec![
+        field("repository", &pinned.repository),
+        field("tag", tag),
+        field("digest", pinned.digest.as_str()),
+        field("image", &pinned.to_string()),
+    ];
+    if let Some(config) = config {
+        fields.extend(about(config));
+    }
+    fields
+}
+
+fn about(config: &Config) -> Vec<Field> {
+    let buildpacks = Buildpacks::read(config).unwrap_or_default();
+    let label = config.label("org.opencontainers.image.created");
+    let mut fields = Vec::new();
+    fields.extend(
+        label.or(Some(&config.created)).filter(|text| !text.is_empty()).map(|text| field("created", text)),
+    );
+    fields.push(field("platform", &config.platform.to_string()));
+    for (name, key) in LABELS {
+        fields.extend(config.label(key).map(|value| field(name, value)));
+    }
+    if config.label("org.opencontainers.image.revision").is_none() {
+        fields.extend(buildpacks.commit.as_deref().map(|commit| field("revision", commit)));
+    }
+    fields.extend(buildpacks.run_image.as_deref().map(|image| field("run image", image)));
+    if !buildpacks.used.is_empty() {
+        fields.push(field("buildpacks", &buildpacks.used.join(", ")));
+    }
+    fields
+}
+
+fn field(name: &str, value: &str) -> Field {
+    Field { name: name.to_owned(), value: value.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(config: Option<&Config>) -> Vec<String> {
+        let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let pinned = Pinned { repository: "app".to_owned(), digest };
+        fields("1", &pinned, config)
+            .into_iter()
+            .map(|field| format!("{}={}", field.name, field.value))
+            .collect()
+    }
+
+    #[test]
+    fn names_come_first_even_without_a_config() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(
+            shown(None),
+            ["repository=app", "tag=1", &format!("digest={digest}"), &format!("image=app@{digest}")]
+        );
+    }
+
+    #[test]
+    fn labels_say_what_was_built() {
+        let labels = [
+            ("org.opencontainers.image.source", "https://git.example.com/app"),
+            (
+                "io.buildpacks.build.metadata",
+                r#"{"buildpacks": [{"id": "java", "version": "9"}, {"id": "jre", "version": "21"}]}"#,
+            ),
+            ("io.buildpacks.project.metadata", r#"{"source": {"version": {"commit": "f00"}}}"#),
+        ];
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let config = Config { created: "2026-07-01T00:00:00Z".to_owned(), labels, ..Config::default() };
+        assert_eq!(
+            shown(Some(&config))[4..],
+            [
+                "created=2026-07-01T00:00:00Z",
+                "platform=linux/amd64",
+                "source=https://git.example.com/app",
+                "revision=f00",
+                "buildpacks=java 9, jre 21",
+            ]
+        );
+    }
+}

@@ -1,0 +1,350 @@
+//! The request loop: ping once, log in, ask, try again while that can help.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::challenge::Challenge;
+use super::manifest::{ACCEPT, digest_of};
+use super::retry::{self, Attempts, Next};
+use super::transport::{Answer, Ask, Transport, redacted};
+use super::{Access, Error, Manifest, Policy, Repository, Trouble, auth, ping, reference};
+use crate::image::{Config, Digest};
+use crate::log::Log;
+
+/// Children of an index that are asked for at the same time.
+const PARALLEL: usize = 4;
+
+/// One repository of one registry.
+pub struct Client {
+    repository: Repository,
+    access: Access,
+    transport: Transport,
+    policy: Policy,
+    log: Log,
+    traced: bool,
+    session: Mutex<Option<Session>>,
+}
+
+/// What the ping and the login found out.
+#[derive(Clone)]
+struct Session {
+    base: Url,
+    authorization: Option<HeaderValue>,
+}
+
+/// One request of the loop, without scheme, host and login.
+struct Call {
+    method: Method,
+    path: String,
+    accept: Option<&'static str>,
+}
+
+impl Client {
+    /// Returns a client for `repository`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the name is no repository or a certificate of `access` is none.
+    pub fn connect(repository: &str, access: &Access, log: &Log) -> Result<Self, Error> {
+        Ok(Self {
+            repository: Repository::parse(repository)?,
+            access: access.clone(),
+            transport: Transport::new(access)?,
+            policy: Policy::default(),
+            log: log.clone(),
+            traced: false,
+            session: Mutex::new(None),
+        })
+    }
+
+    /// Replaces the patience with failing requests.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Logs every request with its outcome.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.traced = true;
+        self
+    }
+
+    /// Returns the repository that is asked.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Returns the digest behind a tag or a digest; `None` when the registry has no such thing.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked or does not say.
+    pub async fn head(&self, reference: &str) -> Result<Option<Digest>, Error> {
+        let answer = self.call(&manifest_call(Method::HEAD, &self.repository, reference)?).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => match header_digest(&answer) {
+                Some(digest) => matching(reference, digest, &answer).map(Some),
+                None => self.digest_of_content(reference).await,
+            },
+            // Some registries know no HEAD for manifests.
+            _ => self.digest_of_content(reference).await,
+        }
+    }
+
+    /// Returns the manifest behind a tag or a digest; `None` when the registry has no such thing.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, or serves something else than the digest names.
+    pub async fn manifest(&self, reference: &str) -> Result<Option<Manifest>, Error> {
+        let answer = self.call(&manifest_call(Method::GET, &self.repository, reference)?).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let digest = digest_of(&answer.body);
+        matching(reference, digest, &answer)?;
+        Ok(Some(Manifest::read(answer.body)))
+    }
+
+    /// Returns an image's config; `None` when the registry does not have it.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, or serves something that is no config.
+    pub async fn config(&self, digest: &Digest) -> Result<Option<Config>, Error> {
+        let path = format!("v2/{}/blobs/{digest}", self.repository.path());
+        let answer = self.call(&Call { method: Method::GET, path, accept: None }).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        matching(digest.as_str(), digest_of(&answer.body), &answer)?;
+        let config = Config::read(&answer.body);
+        config.map(Some).map_err(|error| malformed(&answer, format!("not the config of an image: {error}")))
+    }
+
+    /// Returns every digest that a container runtime may report for `digest`: itself, the images of
+    /// an index, and their configs. `None` when the registry does not have it.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub async fn identities(&self, digest: &Digest) -> Result<Option<BTreeSet<Digest>>, Error> {
+        let Some(manifest) = self.manifest(digest.as_str()).await? else {
+            return Ok(None);
+        };
+        let children = manifest.children().iter().map(|child| child.digest.clone()).collect::<Vec<_>>();
+        let of_children: Vec<Option<Manifest>> = stream::iter(&children)
+            .map(|child| self.manifest(child.as_str()))
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        let manifests = of_children.iter().flatten().chain([&manifest]);
+        let configs: Vec<Digest> = manifests.filter_map(|manifest| manifest.config().cloned()).collect();
+        Ok(Some([digest.clone()].into_iter().chain(children).chain(configs).collect()))
+    }
+
+    async fn digest_of_content(&self, reference: &str) -> Result<Option<Digest>, Error> {
+        Ok(self.manifest(reference).await?.map(|manifest| manifest.digest))
+    }
+
+    /// Makes a request until it is answered with success or 404, or until that is hopeless.
+    async fn call(&self, call: &Call) -> Result<Answer, Error> {
+        let mut attempts = Attempts::new(self.policy);
+        let started = Instant::now();
+        loop {
+            let attempt = timeout_at(started + self.policy.deadline, self.attempt(call)).await;
+            let error = match attempt {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => self.too_slow(call),
+            };
+            let Some(setback) = error.setback() else {
+                return Err(error);
+            };
+            if error.is_throttling() {
+                // A front end that throttles may also have dropped what it knew about us.
+                *self.session.lock().await = None;
+            }
+            let elapsed = started.elapsed();
+            match attempts.after(setback, elapsed) {
+                Next::Wait(wait) => {
+                    self.log.line(format_args!("retrying in {:.1} s: {error}", wait.as_secs_f64()));
+                    tokio::time::sleep(wait).await;
+                }
+                Next::AskedTooMuch(asked) => {
+                    return Err(Error::Throttled { seconds: asked.as_secs(), last: Box::new(error) });
+                }
+                Next::Stop if attempts.failed() == 1 => return Err(error),
+                Next::Stop => {
+                    let (attempts, seconds) = (attempts.failed(), elapsed.as_secs());
+                    return Err(Error::GaveUp { attempts, seconds, last: Box::new(error) });
+                }
+            }
+        }
+    }
+
+    /// Makes a request once; a login that ran out is renewed once.
+    async fn attempt(&self, call: &Call) -> Result<Answer, Error> {
+        let session = self.session().await?;
+        let answer = self.send(call, &session).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return self.judged(answer);
+        }
+        match self.renewed(&session, &ping::challenges(&answer)).await? {
+            Some(session) => {
+                let answer = self.send(call, &session).await?;
+                self.judged(answer)
+            }
+            None => self.judged(answer),
+        }
+    }
+
+    async fn send(&self, call: &Call, session: &Session) -> Result<Answer, Error> {
+        let url = session.base.join(&call.path).map_err(|error| Error::Client(error.into()))?;
+        let authorization = session.authorization.clone();
+        let ask = Ask { method: call.method.clone(), url, accept: call.accept, authorization };
+        let answer = self.transport.send(ask).await;
+        self.trace(&answer);
+        answer
+    }
+
+    /// Lets through what a caller can use: success, 404, and a refused method.
+    fn judged(&self, answer: Answer) -> Result<Answer, Error> {
+        let is_no_method =
+            matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
+        let is_fine = answer.status.is_success()
+            || answer.status == StatusCode::NOT_FOUND
+            || (answer.method == Method::HEAD && is_no_method);
+        if is_fine { Ok(answer) } else { Err(refusal(&answer, &auth::secrets(&self.access))) }
+    }
+
+    /// Returns the session, making it on first use.
+    async fn session(&self) -> Result<Session, Error> {
+        let mut slot = self.session.lock().await;
+        if let Some(session) = &*slot {
+            return Ok(session.clone());
+        }
+        let found = ping::ping(&self.transport, &self.repository, &self.access).await?;
+        if self.traced {
+            self.log.line(format_args!("GET {}v2/: wants {} logins", found.base, found.challenges.len()));
+        }
+        let session = self.login(found.base, &found.challenges).await?;
+        *slot = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Logs in again for what a 401 wants. `None` when there is no other login to try.
+    async fn renewed(&self, used: &Session, challenges: &[Challenge]) -> Result<Option<Session>, Error> {
+        let mut slot = self.session.lock().await;
+        if let Some(other) = slot.as_ref().filter(|other| other.authorization != used.authorization) {
+            return Ok(Some(other.clone()));
+        }
+        let session = self.login(used.base.clone(), challenges).await?;
+        if session.authorization.is_none() || session.authorization == used.authorization {
+            return Ok(None);
+        }
+        *slot = Some(session.clone());
+        Ok(Some(session))
+    }
+
+    async fn login(&self, base: Url, challenges: &[Challenge]) -> Result<Session, Error> {
+        let authorization =
+            auth::authorize(&self.transport, &self.repository, &self.access, challenges).await?;
+        Ok(Session { base, authorization })
+    }
+
+    fn too_slow(&self, call: &Call) -> Error {
+        Error::Unreachable {
+            method: call.method.to_string(),
+            url: format!("{}/{}", self.repository.host(), call.path),
+            trouble: Trouble::Timeout,
+            text: Trouble::Timeout.to_string(),
+        }
+    }
+
+    fn trace(&self, answer: &Result<Answer, Error>) {
+        if self.traced {
+            match answer {
+                Ok(answer) => self.log.line(format_args!(
+                    "{} {}: {}",
+                    answer.method,
+                    redacted(&answer.asked),
+                    answer.status
+                )),
+                Err(error) => self.log.line(error),
+            }
+        }
+    }
+}
+
+fn manifest_call(method: Method, repository: &Repository, reference: &str) -> Result<Call, Error> {
+    if reference.parse::<Digest>().is_err() && !reference::is_tag(reference) {
+        return Err(Error::Reference { reference: reference.to_owned() });
+    }
+    let path = format!("v2/{}/manifests/{reference}", repository.path());
+    Ok(Call { method, path, accept: Some(ACCEPT) })
+}
+
+/// Returns the digest of a HEAD's answer, if the answer is whole.
+fn header_digest(answer: &Answer) -> Option<Digest> {
+    answer.headers.get(CONTENT_TYPE)?;
+    answer.headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
+}
+
+/// Holds a registry to the digest that it was asked for.
+fn matching(reference: &str, found: Digest, answer: &Answer) -> Result<Digest, Error> {
+    match reference.parse::<Digest>() {
+        Ok(wanted) if wanted != found => {
+            let (method, url) = (answer.method.to_string(), redacted(&answer.asked));
+            Err(Error::Mismatch { method, url, wanted, found })
+        }
+        _ => Ok(found),
+    }
+}
+
+fn malformed(answer: &Answer, problem: String) -> Error {
+    Error::Malformed { method: answer.method.to_string(), url: redacted(&answer.asked), problem }
+}
+
+/// Turns an unwelcome answer into an error with the registry's own words, `secrets` cut out.
+pub(super) fn refusal(answer: &Answer, secrets: &[String]) -> Error {
+    let retry_after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    Error::Answered {
+        method: answer.method.to_string(),
+        url: redacted(&answer.asked),
+        status: answer.status.as_u16(),
+        detail: detail(answer, secrets),
+        retry_after: retry_after.and_then(|value| retry::retry_after(value, SystemTime::now())),
+    }
+}
+
+fn detail(answer: &Answer, secrets: &[String]) -> String {
+    #[derive(Deserialize)]
+    struct Envelope {
+        errors: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+
+    let said =
+        serde_json::from_slice::<Envelope>(&answer.body).ok().and_then(|body| body.errors.into_iter().next());
+    let text = match said {
+        Some(Entry { code, message }) if message.is_empty() => format!(" {code}"),
+        Some(Entry { code, message }) => format!(" {code}: {message}"),
+        None => format!(" {}", answer.status.canonical_reason().unwrap_or("unknown status")),
+    };
+    let text = secrets.iter().fold(text, |text, secret| text.replace(secret, "***"));
+    // A terminal must not obey what a registry says.
+    text.chars().filter(|character| !character.is_control()).take(300).collect()
+}

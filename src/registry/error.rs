@@ -1,0 +1,218 @@
+//! What can go wrong between us and a registry, and what the reader can do about it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use super::retry::Setback;
+use crate::failure::Explain;
+use crate::image::Digest;
+
+/// A failure of the registry client. URLs in it have neither credentials nor a query.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name of the repository is none.
+    #[error("`{repository}` is not a repository: {reason}")]
+    Repository {
+        /// What was given.
+        repository: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Neither a tag nor a digest.
+    #[error("`{reference}` is neither a tag nor a digest")]
+    Reference {
+        /// What was given.
+        reference: String,
+    },
+    /// A certificate of `ca_certs` cannot be used.
+    #[error("`ca_certs[{position}]` {reason}")]
+    Certificate {
+        /// Which one, counted from 0.
+        position: usize,
+        /// Why not.
+        reason: String,
+    },
+    /// The HTTP client could not be made.
+    #[error("failed to prepare the HTTP client")]
+    Client(#[source] Box<dyn StdError + Send + Sync>),
+    /// No answer came.
+    #[error("{method} {url}: {text}")]
+    Unreachable {
+        /// The method of the request.
+        method: String,
+        /// The redacted address.
+        url: String,
+        /// The kind of trouble.
+        trouble: Trouble,
+        /// The trouble in the words of whoever saw it.
+        text: String,
+    },
+    /// An answer came, and it was no.
+    #[error("{method} {url}: {status}{detail}")]
+    Answered {
+        /// The method of the request.
+        method: String,
+        /// The redacted address.
+        url: String,
+        /// The status code.
+        status: u16,
+        /// The registry's error code and message, or the status in words.
+        detail: String,
+        /// What `Retry-After` asked for.
+        retry_after: Option<Duration>,
+    },
+    /// An answer came that makes no sense.
+    #[error("{method} {url}: {problem}")]
+    Malformed {
+        /// The method of the request.
+        method: String,
+        /// The redacted address.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The content is not what its name says.
+    #[error("{method} {url}: the registry answers with the digest `{found}` instead of `{wanted}`")]
+    Mismatch {
+        /// The method of the request.
+        method: String,
+        /// The redacted address.
+        url: String,
+        /// What was asked for.
+        wanted: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// The registry sends its clients somewhere they should not go.
+    #[error("the registry asks for a token from `{realm}`, {problem}")]
+    Realm {
+        /// The redacted address of the token server.
+        realm: String,
+        /// Why it is not asked.
+        problem: String,
+    },
+    /// The time for retries is over.
+    #[error("gave up after {attempts} attempts in {seconds} s")]
+    GaveUp {
+        /// How many requests were made.
+        attempts: u32,
+        /// How long it took.
+        seconds: u64,
+        /// What the last one met.
+        #[source]
+        last: Box<Error>,
+    },
+    /// The registry wants us to stay away for longer than we may wait.
+    #[error("the registry asks to wait {seconds} s, which is longer than a step should take")]
+    Throttled {
+        /// How long it asked for.
+        seconds: u64,
+        /// The answer that said so.
+        #[source]
+        last: Box<Error>,
+    },
+}
+
+/// What kept an answer from coming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody listens there.
+    Refused,
+    /// The name has no address.
+    Name,
+    /// The server's certificate was not accepted.
+    Certificate,
+    /// TLS failed otherwise; often the server speaks plain http.
+    Tls,
+    /// No answer in time.
+    Timeout,
+    /// The connection ended early.
+    Broken,
+    /// Something else.
+    Other,
+}
+
+impl Error {
+    /// Returns what this failure means for a retry; `None` when trying again cannot help.
+    pub(super) fn setback(&self) -> Option<Setback> {
+        // A refused connection or an unknown name is far more often a mistake in the pipeline than
+        // a restart of the registry, so it is reported within a second or two.
+        let few = Setback { asked: None, at_most: Some(2) };
+        match self {
+            Self::Unreachable { trouble, .. } => match trouble {
+                Trouble::Timeout | Trouble::Broken => Some(Setback::default()),
+                Trouble::Refused | Trouble::Name => Some(few),
+                Trouble::Certificate | Trouble::Tls | Trouble::Other => None,
+            },
+            Self::Answered { status: 408 | 429 | 500 | 502 | 503 | 504, retry_after, .. } => {
+                Some(Setback { asked: *retry_after, at_most: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns whether the registry said that there were too many requests.
+    pub(super) fn is_throttling(&self) -> bool {
+        matches!(self, Self::Answered { status: 429, .. })
+    }
+}
+
+impl Explain for Error {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Repository { .. } => "write it as `host/path`, for example `registry.example.com/team/app`",
+            Self::Reference { .. } => "a tag has at most 128 letters, digits, `_`, `.` and `-`",
+            Self::Certificate { .. } => {
+                "each element is one PEM text, from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`"
+            }
+            Self::Unreachable { trouble, .. } => return trouble.hint().map(str::to_owned),
+            Self::Answered { status: 401, .. } => {
+                "check `username` and `password`, and the name of the repository"
+            }
+            Self::Answered { status: 403, .. } => {
+                "these credentials may not pull from this repository; check `repository` and the account's rights"
+            }
+            Self::Answered { status: 404, .. } => {
+                "check the host in `repository`: this does not look like a registry"
+            }
+            Self::Answered { status: 429, .. } | Self::Throttled { .. } => {
+                "log in with `username` and `password`, or check less often with `check_every`"
+            }
+            Self::GaveUp { last, .. } => return last.hint(),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl Trouble {
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Refused | Self::Timeout => {
+                Some("check the host and the port in `repository`, and the proxy variables")
+            }
+            Self::Name => Some("check the host in `repository`"),
+            Self::Certificate => Some(
+                "give the certificate of the registry's CA in `ca_certs`, or mount the system's into the worker",
+            ),
+            Self::Tls => Some("if the registry speaks plain http, set `insecure: true`"),
+            Self::Broken | Self::Other => None,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Refused => "connection refused",
+            Self::Name => "the host is not known",
+            Self::Certificate => "the certificate was not accepted",
+            Self::Tls => "TLS failed",
+            Self::Timeout => "no answer in time",
+            Self::Broken => "the connection ended early",
+            Self::Other => "the request failed",
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! A manifest as it was served, and the few things that we read in it. Pure.
+
+use oci_client::manifest::{ImageIndexEntry, OciImageIndex, OciImageManifest};
+use sha2::{Digest as _, Sha256};
+
+use crate::image::{Digest, Platform};
+
+/// The types that are asked for: images and indexes, OCI's and Docker's, then anything else.
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    */*";
+
+/// The label by which `BuildKit` marks a child that is no image but a statement about one.
+const ATTESTATION: &str = "vnd.docker.reference.type";
+
+/// A manifest.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The SHA-256 of the bytes.
+    pub digest: Digest,
+    /// The exact bytes that the registry served.
+    pub bytes: Vec<u8>,
+    kind: Kind,
+}
+
+/// An image of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// Where it runs; an index that does not say means `linux/amd64`.
+    pub platform: Platform,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Image { config: Option<Digest> },
+    Index { children: Vec<Child> },
+    Other,
+}
+
+impl Manifest {
+    /// Reads a manifest. Content that is neither an image nor an index is kept as it is: whatever
+    /// a registry serves under a digest exists, and that is often all that is asked.
+    pub(super) fn read(bytes: Vec<u8>) -> Self {
+        let kind = if let Ok(index) = serde_json::from_slice::<OciImageIndex>(&bytes) {
+            Kind::Index { children: index.manifests.iter().filter_map(child).collect() }
+        } else if let Ok(image) = serde_json::from_slice::<OciImageManifest>(&bytes) {
+            Kind::Image { config: image.config.digest.parse().ok() }
+        } else {
+            Kind::Other
+        };
+        Self { digest: digest_of(&bytes), bytes, kind }
+    }
+
+    /// Returns the images of an index; attestations are not among them.
+    #[must_use]
+    pub fn children(&self) -> &[Child] {
+        match &self.kind {
+            Kind::Index { children } => children,
+            Kind::Image { .. } | Kind::Other => &[],
+        }
+    }
+
+    /// Returns the digest of an image's config.
+    #[must_use]
+    pub fn config(&self) -> Option<&Digest> {
+        match &self.kind {
+            Kind::Image { config } => config.as_ref(),
+            Kind::Index { .. } | Kind::Other => None,
+        }
+    }
+}
+
+/// Returns the digest of some content.
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}").parse().expect("a SHA-256 in hex is a digest")
+}
+
+fn child(entry: &ImageIndexEntry) -> Option<Child> {
+    let is_attestation =
+        entry.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ATTESTATION));
+    if is_attestation {
+        return None;
+    }
+    let platform = entry.platform.as_ref().map_or_else(Platform::default, |platform| Platform {
+        os: platform.os.to_string(),
+        architecture: platform.architecture.to_string(),
+        variant: platform.variant.clone().unwrap_or_default(),
+    });
+    Some(Child { digest: entry.digest.parse().ok()?, platform })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(character: char) -> String {
+        format!("sha256:{}", character.to_string().repeat(64))
+    }
+
+    fn read(value: &serde_json::Value) -> Manifest {
+        Manifest::read(value.to_string().into_bytes())
+    }
+
+    #[test]
+    fn index_lists_its_images_and_leaves_attestations_out() {
+        let manifest = read(&serde_json::json!({"schemaVersion": 2, "manifests": [
+            {"mediaType": "x", "size": 1, "digest": digest('a'), "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
+            {"mediaType": "x", "size": 1, "digest": digest('b'), "platform": {"os": "unknown", "architecture": "unknown"},
+             "annotations": {"vnd.docker.reference.type": "attestation-manifest"}},
+            {"mediaType": "x", "size": 1, "digest": digest('c')},
+        ]}));
+        let platforms: Vec<_> = manifest.children().iter().map(|child| child.platform.to_string()).collect();
+        assert_eq!(platforms, ["linux/arm64/v8", "linux/amd64"]);
+        assert_eq!(manifest.config(), None);
+    }
+
+    #[test]
+    fn image_names_its_config() {
+        let manifest = read(&serde_json::json!({"schemaVersion": 2, "layers": [],
+            "config": {"mediaType": "x", "size": 1, "digest": digest('c')}}));
+        assert_eq!(manifest.config().map(Digest::as_str), Some(digest('c').as_str()));
+    }
+
+    #[test]
+    fn unknown_content_is_kept() {
+        let manifest = Manifest::read(b"hello".to_vec());
+        assert_eq!(
+            manifest.digest.as_str(),
+            "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        );
+        assert!(manifest.children().is_empty() && manifest.config().is_none());
+    }
+}

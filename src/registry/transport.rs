@@ -1,0 +1,216 @@
+//! One HTTP exchange: build the client once, send, read a bounded body, say what went wrong.
+//! Nothing here knows about logins or retries.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::{Access, Error, Trouble};
+
+/// Manifests and configs beyond this are no honest ones: registries themselves refuse manifests
+/// above 4 MiB.
+pub(super) const CONTENT_LIMIT: usize = 4 << 20;
+
+/// Enough of an error answer to find the message in it.
+const ERROR_LIMIT: usize = 64 << 10;
+
+/// A registry that does not take a connection in this time is treated as absent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection on which nothing arrives for this long is treated as dead.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A request without its credentials' owner: who may send them is decided in `client`.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) accept: Option<&'static str>,
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+impl Ask {
+    pub(super) fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, accept: None, authorization: None }
+    }
+}
+
+/// A whole answer.
+pub(super) struct Answer {
+    pub(super) method: Method,
+    /// The address that was asked, for messages.
+    pub(super) asked: Url,
+    /// The address that answered, after redirects.
+    pub(super) url: Url,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+/// The connections to a registry and to its token server.
+pub(super) struct Transport {
+    client: reqwest::Client,
+}
+
+impl Transport {
+    pub(super) fn new(access: &Access) -> Result<Self, Error> {
+        // A library user may have installed a provider already; then that one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let extra = certificates(&access.ca_certs)?;
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("rollway/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+        };
+        // Without any trusted certificate the platform verifier cannot be built. A container whose
+        // `/etc/ssl/certs` is empty can still use plain http, and gets a certificate error for https.
+        let client = builder()
+            .tls_certs_merge(extra.clone())
+            .build()
+            .or_else(|_| builder().tls_certs_only(extra).build());
+        Ok(Self { client: client.map_err(|error| Error::Client(error.into()))? })
+    }
+
+    /// Sends `ask` and reads the whole answer, whatever its status.
+    pub(super) async fn send(&self, ask: Ask) -> Result<Answer, Error> {
+        let (method, asked) = (ask.method.clone(), ask.url.clone());
+        let failed = |error| unreachable(&method, &asked, error);
+        let mut request = self.client.request(ask.method, ask.url);
+        if let Some(accept) = ask.accept {
+            request = request.header(ACCEPT, accept);
+        }
+        if let Some(authorization) = ask.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let mut response = request.send().await.map_err(failed)?;
+        let (status, url) = (response.status(), response.url().clone());
+        let headers = std::mem::take(response.headers_mut());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if status.is_success() && body.len() + chunk.len() > CONTENT_LIMIT {
+                let problem = format!("the answer is longer than {CONTENT_LIMIT} bytes");
+                return Err(Error::Malformed { method: method.to_string(), url: redacted(&asked), problem });
+            }
+            body.extend_from_slice(&chunk);
+            if !status.is_success() && body.len() >= ERROR_LIMIT {
+                body.truncate(ERROR_LIMIT);
+                break;
+            }
+        }
+        Ok(Answer { method, asked, url, status, headers, body })
+    }
+}
+
+/// Returns the address without credentials, query and fragment: what is left has no secret.
+pub(super) fn redacted(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
+/// Reads the extra roots. One that cannot be used is an error: ignoring it would turn up later as a
+/// certificate error that blames the registry.
+fn certificates(pems: &[String]) -> Result<Vec<reqwest::Certificate>, Error> {
+    let mut found = Vec::new();
+    for (position, pem) in pems.iter().enumerate() {
+        let bad = |reason: String| Error::Certificate { position, reason };
+        let before = found.len();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let der = certificate.map_err(|error| bad(format!("is not a PEM certificate: {error}")))?;
+            rustls::RootCertStore::empty()
+                .add(der.clone())
+                .map_err(|error| bad(format!("is not a certificate: {error}")))?;
+            found.push(reqwest::Certificate::from_der(&der).map_err(|error| bad(error.to_string()))?);
+        }
+        if found.len() == before {
+            return Err(bad("has no PEM certificate in it".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> Error {
+    let (trouble, text) = diagnose(&error.without_url());
+    Error::Unreachable { method: method.to_string(), url: redacted(url), trouble, text }
+}
+
+/// Finds the cause in the layers of an HTTP error.
+fn diagnose(error: &reqwest::Error) -> (Trouble, String) {
+    if error.is_timeout() {
+        return (Trouble::Timeout, Trouble::Timeout.to_string());
+    }
+    let mut innermost = error.to_string();
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(layer) = cause {
+        if let Some(found) = known(layer) {
+            return found;
+        }
+        innermost = layer.to_string();
+        cause = layer.source();
+    }
+    if error.is_dns() {
+        return (Trouble::Name, format!("{}: {innermost}", Trouble::Name));
+    }
+    // Whatever ends an exchange after the connection was there is the connection's end.
+    let trouble = if error.is_connect() || error.is_builder() { Trouble::Other } else { Trouble::Broken };
+    (trouble, innermost)
+}
+
+fn known(layer: &(dyn StdError + 'static)) -> Option<(Trouble, String)> {
+    let tls = layer.downcast_ref::<rustls::Error>();
+    let io = layer.downcast_ref::<io::Error>();
+    // An io::Error hides the error it carries from `source()`.
+    let tls = tls.or_else(|| io?.get_ref()?.downcast_ref());
+    if let Some(error) = tls {
+        let trouble = match error {
+            rustls::Error::InvalidCertificate(_) => Trouble::Certificate,
+            _ => Trouble::Tls,
+        };
+        return Some((trouble, error.to_string()));
+    }
+    let trouble = match io?.kind() {
+        io::ErrorKind::ConnectionRefused => Trouble::Refused,
+        io::ErrorKind::TimedOut => Trouble::Timeout,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Trouble::Broken,
+        _ => return None,
+    };
+    Some((trouble, trouble.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_shown_without_secrets() {
+        let url =
+            Url::parse("https://bob:canary@auth.example.com/token?account=bob&code=canary#canary").unwrap();
+        assert_eq!(redacted(&url), "https://auth.example.com/token");
+    }
+
+    #[test]
+    fn certificate_that_is_none_is_an_error_that_names_it() {
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let cases = [
+            ("", "has no PEM certificate"),
+            ("hello", "has no PEM certificate"),
+            (garbage, "is not a certificate"),
+        ];
+        for (pem, part) in cases {
+            let error = certificates(&[pem.to_owned()]).unwrap_err().to_string();
+            assert!(error.contains("`ca_certs[0]`") && error.contains(part), "{pem}: {error}");
+        }
+    }
+}
