@@ -16,6 +16,8 @@ use crate::exit::Code;
 use crate::failure::Failure;
 use crate::log::Log;
 
+pub mod roll;
+
 /// Rolls new images out to Kubernetes, and shows what Concourse would do
 #[derive(Parser)]
 #[command(name = "rollway", version, disable_help_subcommand = true)]
@@ -25,7 +27,9 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Roll(roll::Args),
+}
 
 /// What a command may know of its process; nothing else reads it.
 pub struct Surroundings {
@@ -109,8 +113,10 @@ fn started(
     code
 }
 
-async fn dispatch(command: Command, _surroundings: &Surroundings) -> anyhow::Result<Code> {
-    match command {}
+async fn dispatch(command: Command, surroundings: &Surroundings) -> anyhow::Result<Code> {
+    match command {
+        Command::Roll(args) => roll::run(args, surroundings).await,
+    }
 }
 
 /// A [`Failure`] anywhere in the chain knows the remedy; the rest is the chain on one line.

@@ -1,0 +1,91 @@
+//! Every annotation and label that Rollway writes, and the journal that one of them holds.
+//! Nothing else spells a key.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The field manager of every write.
+pub const MANAGER: &str = "rollway";
+/// The digest that was asked for.
+pub const DIGEST: &str = "rollway.dev/digest";
+/// The tag under which it was seen; informative, never deployed.
+pub const TAG: &str = "rollway.dev/tag";
+/// The image that ran before.
+pub const PREVIOUS: &str = "rollway.dev/previous";
+/// The URL or name of the build that asked.
+pub const BUILD: &str = "rollway.dev/build";
+/// This tool and its version.
+pub const TOOL: &str = "rollway.dev/tool";
+/// When the image was written.
+pub const AT: &str = "rollway.dev/at";
+/// The [`Journal`] of a rollout that is not finished, else [`FINISHED`].
+pub const JOURNAL: &str = "rollway.dev/rollout";
+/// What replaces the journal. The controller copies the Deployment's annotations to the new
+/// ReplicaSet and `kubectl rollout undo` copies them back: a removed journal would come back to life.
+pub const FINISHED: &str = "finished";
+/// On the Deployment's pods: how many seconds the app itself goes on serving after SIGTERM.
+pub const DRAINS: &str = "rollway.dev/drains";
+/// On a detached pod, as a label: the Deployment it came from.
+pub const DETACHED: &str = "rollway.dev/detached";
+/// On a detached pod: the labels that were taken off, as JSON.
+pub const LABELS: &str = "rollway.dev/labels";
+/// The revision that the Deployment controller counts.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
+/// The label by which a ReplicaSet knows its pods.
+pub const HASH: &str = "pod-template-hash";
+
+/// What must be put back, and what is on its way: enough for another run to finish or undo this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Journal {
+    /// The image that was written.
+    pub image: String,
+    /// The image that it replaced.
+    pub previous: String,
+    /// Whether the old pods are taken out of their Services before they end.
+    pub detached: bool,
+    /// `spec.strategy` as it was.
+    pub strategy: Value,
+    /// `spec.minReadySeconds` as it was; null where it was not set.
+    pub min_ready_seconds: Value,
+    /// `spec.progressDeadlineSeconds` as it was.
+    pub progress_deadline_seconds: Value,
+}
+
+impl Journal {
+    /// Reads the journal of an unfinished rollout; text that is not one is nobody's journal.
+    #[must_use]
+    pub fn read(annotation: Option<&String>) -> Option<Self> {
+        serde_json::from_str(annotation?).ok()
+    }
+
+    /// Returns the annotation's value.
+    #[must_use]
+    pub fn write(&self) -> String {
+        serde_json::to_string(self).expect("strings, a flag and JSON values serialise")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_rollout_has_no_journal() {
+        assert_eq!(Journal::read(Some(&FINISHED.to_owned())), None);
+        assert_eq!(Journal::read(None), None);
+    }
+
+    #[test]
+    fn a_journal_survives_the_annotation() {
+        let journal = Journal {
+            image: "r/a@sha256:b".to_owned(),
+            previous: "r/a:1".to_owned(),
+            detached: true,
+            strategy: serde_json::json!({"type": "RollingUpdate"}),
+            min_ready_seconds: Value::Null,
+            progress_deadline_seconds: 600.into(),
+        };
+        assert_eq!(Journal::read(Some(&journal.write())), Some(journal));
+    }
+}

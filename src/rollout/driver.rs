@@ -1,0 +1,431 @@
+//! Drives a rollout: looks, asks the pure part for the next step, does it, looks again. With the files
+//! below it the only place in `rollout` that talks to the API server; it decides nothing itself.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::Api;
+
+use self::live::{Live, Place};
+use super::annotations::{Journal, PREVIOUS};
+use super::observe::{Snapshot, annotation, is_detached};
+use super::plan::drain::{Choice, Way, choose};
+use super::plan::step::{Clocks, Step, next};
+use super::report::{Progress, Reporter};
+use super::verdict::{Goal, Kind, Lack, Verdict, judge, new_pods_lack};
+use super::{Error, Order, Outcome, Running, Target, preflight};
+use crate::cluster::Cluster;
+use crate::concourse::{Field, Interrupted};
+use crate::image::{Digest, Pinned};
+use crate::log::Log;
+use crate::registry;
+
+mod act;
+mod ending;
+pub mod lines;
+mod live;
+
+/// How long the API server may be out of sight before the outcome counts as unknown.
+const BLIND: Duration = Duration::from_secs(60);
+/// How often a look is taken when nothing is heard: clocks move on without events.
+const TICK: Duration = Duration::from_millis(500);
+/// What ending pods may take beyond the drain wait: the longest common grace period and some air.
+const ENDING: Duration = Duration::from_secs(120);
+
+/// Everything that a rollout needs to know of its surroundings.
+pub struct Site<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// How to ask the registry of the image.
+    pub registry: &'a registry::Access,
+    /// Where retries and warnings go.
+    pub log: &'a Log,
+    /// Who hears what happens.
+    pub reporter: &'a dyn Reporter,
+    /// Resolves when somebody asks to stop.
+    pub interrupted: Interrupted,
+}
+
+/// Returns what runs on all pods of the Deployment; `None` while they differ or a rollout is under way.
+///
+/// # Errors
+///
+/// When the Deployment is not there, or the API server does not answer.
+pub async fn running(
+    cluster: &Cluster,
+    registry: &registry::Access,
+    target: &Target,
+    log: &Log,
+) -> Result<Option<Running>, Error> {
+    let place = place(cluster, target).await?;
+    let snapshot = place.look().await?;
+    if snapshot.journal().is_some() || snapshot.wanted() == 0 {
+        return Ok(None);
+    }
+    let Some(image) = running_image(&snapshot) else { return Ok(None) };
+    let goal = Goal {
+        uid: snapshot.uid().to_owned(),
+        generation: 0,
+        image: snapshot.image().to_owned(),
+        identities: identities(registry, &image, &snapshot, log).await,
+    };
+    Ok((judge(&goal, &snapshot) == Verdict::Complete).then(|| describe(&snapshot, image)))
+}
+
+/// Returns the template's image, pinned: by its own digest, else by the one that all pods report.
+fn running_image(snapshot: &Snapshot) -> Option<Pinned> {
+    let image = snapshot.image();
+    if let Some((name, digest)) = image.split_once('@') {
+        let digest = digest.parse().ok()?;
+        return Some(Pinned { repository: without_tag(name).to_owned(), digest });
+    }
+    let digest = snapshot.running_digest(snapshot.new_pods().first()?)?;
+    Some(Pinned { repository: without_tag(image).to_owned(), digest })
+}
+
+/// A colon after the last slash begins a tag; one before it belongs to a port.
+fn without_tag(image: &str) -> &str {
+    let path = image.rfind('/').map_or(0, |slash| slash + 1);
+    let tag = image.get(path..).and_then(|name| name.find(':'));
+    tag.and_then(|colon| image.get(..path + colon)).unwrap_or(image)
+}
+
+fn describe(snapshot: &Snapshot, image: Pinned) -> Running {
+    let pods = snapshot.new_pods();
+    Running {
+        image,
+        revision: snapshot.revision().to_owned(),
+        uid: snapshot.uid().to_owned(),
+        container: snapshot.container.clone(),
+        pods: pods
+            .iter()
+            .filter_map(|pod| snapshot.running_digest(pod).map(|digest| (pod.name_any(), digest)))
+            .collect(),
+    }
+}
+
+/// Asks the registry what else a runtime may report for `image`, but only when some pod does report
+/// something else: most never need it. A registry that does not answer adds nothing to the proof.
+async fn identities(
+    registry: &registry::Access,
+    image: &Pinned,
+    snapshot: &Snapshot,
+    log: &Log,
+) -> std::collections::BTreeSet<Digest> {
+    let mut known = [image.digest.clone()].into();
+    let reported: Vec<Digest> = snapshot.pods.iter().filter_map(|pod| snapshot.running_digest(pod)).collect();
+    if reported.iter().all(|digest| *digest == image.digest) {
+        return known;
+    }
+    if let Ok(client) = registry::Client::connect(&image.repository, registry, log)
+        && let Ok(Some(all)) = client.identities(&image.digest).await
+    {
+        known.extend(all);
+    }
+    known
+}
+
+async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
+    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &target.namespace);
+    let name = format!("{}/{}", target.namespace, target.deployment);
+    let doing = format!("get deployment `{name}`");
+    let deployment = api.get(&target.deployment).await.map_err(|error| cluster.describe(error, &doing))?;
+    let container =
+        preflight::container(&deployment, target.container.as_deref()).map_err(Error::Preflight)?;
+    let selector = deployment.spec.as_ref().map(|spec| &spec.selector);
+    let query = selector.and_then(|selector| kube::core::Selector::try_from(selector.clone()).ok());
+    Ok(Place {
+        cluster: cluster.clone(),
+        namespace: target.namespace.clone(),
+        name: target.deployment.clone(),
+        container,
+        selector: query.map(|query| query.to_string()).unwrap_or_default(),
+    })
+}
+
+/// Rolls the Deployment to what is ordered, or takes over the rollout that another run left behind.
+///
+/// # Errors
+///
+/// When a rule forbids to start, when the new pods are not ready in time (what was begun is then
+/// undone where it held both sets of pods), or when somebody else interferes.
+pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Result<Outcome, Error> {
+    let place = place(site.cluster, target).await?;
+    let identities = known_to_registry(site, order).await?;
+    let rollout = Rollout { site, place, order, identities, started: Instant::now() };
+    let mut interrupted = site.interrupted.clone().fuse();
+    let run = rollout.run().fuse();
+    futures::pin_mut!(run);
+    futures::select_biased! {
+        result = run => result,
+        () = interrupted => Err(rollout.interrupted().await),
+    }
+}
+
+/// Refuses a digest that the registry does not have; a registry that cannot be asked is said, and
+/// does not stop the rollout: the nodes may have credentials that we do not.
+async fn known_to_registry(
+    site: &Site<'_>,
+    order: &Order,
+) -> Result<std::collections::BTreeSet<Digest>, Error> {
+    let image = &order.image;
+    let asked = match registry::Client::connect(&image.repository, site.registry, site.log) {
+        Ok(client) => client.identities(&image.digest).await,
+        Err(error) => Err(error),
+    };
+    match asked {
+        Ok(Some(identities)) => Ok(identities),
+        Ok(None) => Err(Error::NoImage { image: image.clone() }),
+        Err(error) => {
+            let failure = crate::failure::Failure::from(error);
+            site.reporter.line(&format!("warning: cannot ask the registry about {image}: {failure}"));
+            Ok([image.digest.clone()].into())
+        }
+    }
+}
+
+struct Rollout<'a> {
+    site: &'a Site<'a>,
+    place: Place,
+    order: &'a Order,
+    identities: std::collections::BTreeSet<Digest>,
+    started: Instant,
+}
+
+impl Rollout<'_> {
+    async fn run(&self) -> Result<Outcome, Error> {
+        let mut snapshot = self.place.look().await?;
+        let notes = preflight::check(&snapshot).map_err(Error::Preflight)?;
+        for note in notes {
+            self.say(&format!("note: {note}"));
+        }
+        let wanted = self.order.image.to_string();
+        if snapshot.image() != wanted
+            && let Some(journal) = snapshot.journal()
+        {
+            snapshot = self.take_over(snapshot, &journal).await?;
+        }
+        if snapshot.image() == wanted {
+            let goal = self.goal(&snapshot);
+            return match (judge(&goal, &snapshot), snapshot.journal()) {
+                (Verdict::Complete, None) => {
+                    self.say(&format!("already there: {}", self.proof(&snapshot)));
+                    Ok(self.outcome(&snapshot, "already there"))
+                }
+                (_, Some(_)) => {
+                    self.say(
+                        "an earlier run wrote this image and did not finish: going on from what is there",
+                    );
+                    self.drive(goal, snapshot).await
+                }
+                (_, None) => {
+                    self.say("this image is written already and its pods are on their way: waiting for them");
+                    self.drive(goal, snapshot).await
+                }
+            };
+        }
+        let choice = choose(self.order, &snapshot, self.obstacle(&snapshot).await.as_deref());
+        self.announce(&snapshot, &choice);
+        let snapshot = self.write(&snapshot, choice.way).await?;
+        let outcome = self.drive(self.goal(&snapshot), snapshot).await?;
+        if let Some(loses) = choice.loses {
+            self.say(&format!("note: with this drain requests may have been lost: {loses}"));
+        }
+        Ok(outcome)
+    }
+
+    fn say(&self, text: &str) {
+        self.site.reporter.line(text);
+    }
+
+    fn announce(&self, snapshot: &Snapshot, choice: &Choice) {
+        self.say(&format!(
+            "{}: container {}, {} pods, revision {}",
+            snapshot.name(),
+            snapshot.container,
+            snapshot.wanted(),
+            snapshot.revision()
+        ));
+        self.say(&format!("  from {}", snapshot.image()));
+        let tag = self.order.tag.as_ref().map_or_else(String::new, |tag| format!(" (seen as tag {tag})"));
+        self.say(&format!("  to   {}{tag}", self.order.image));
+        let way = match choice.way {
+            Way::Detached => {
+                "detached: new pods first, then the old ones leave their Services, then they end"
+            }
+            Way::Rolling => "rolling: adds before it removes",
+            Way::Plain => "none",
+        };
+        self.say(&format!("drain {way} ({})", choice.why));
+        if let Some(loses) = &choice.loses {
+            self.say(&format!("warning: {loses}"));
+        }
+    }
+
+    fn goal(&self, snapshot: &Snapshot) -> Goal {
+        Goal {
+            uid: snapshot.uid().to_owned(),
+            generation: snapshot.deployment.metadata.generation.unwrap_or(0),
+            image: self.order.image.to_string(),
+            identities: self.identities.clone(),
+        }
+    }
+
+    /// Ends the rollout of another image that an earlier run left half-way: to its end when all its
+    /// pods are ready, else by giving the old pods back to their Services before the new image is written.
+    async fn take_over(&self, snapshot: Snapshot, journal: &Journal) -> Result<Snapshot, Error> {
+        let goal = Goal {
+            image: snapshot.image().to_owned(),
+            identities: snapshot.pods.iter().filter_map(|pod| snapshot.running_digest(pod)).collect(),
+            ..self.goal(&snapshot)
+        };
+        if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {
+            self.say(&format!("an unfinished rollout to {} is ready: finishing it first", goal.image));
+            self.steps(&goal, snapshot).await?;
+        } else {
+            self.say(&format!("replacing the unfinished rollout to {}", goal.image));
+            self.attach_all(&snapshot).await?;
+        }
+        Ok(self.place.look().await?)
+    }
+
+    /// Waits for the goal, or only for the controller to have seen it.
+    async fn drive(&self, goal: Goal, snapshot: Snapshot) -> Result<Outcome, Error> {
+        if self.order.wait.is_some() {
+            let last = self.steps(&goal, snapshot).await?;
+            self.say(&format!("done: {}", self.proof(&last)));
+            return Ok(self.outcome(&last, "rolled"));
+        }
+        let mut live = Live::start(&self.place, snapshot);
+        let seen = async {
+            while !live.snapshot().is_observed() || live.snapshot().new_set().is_none() {
+                live.changed().await;
+            }
+        };
+        // A controller that is slow to look at it is not our failure: nobody asked to wait.
+        let _ = tokio::time::timeout(Duration::from_secs(10), seen).await;
+        self.say("not waiting: wait_until_ready is 0, so nothing is known of the new pods");
+        Ok(self.outcome(&live.snapshot(), "written, not waited for"))
+    }
+
+    /// Takes one step after the other until the goal is reached. Returns the last look.
+    async fn steps(&self, goal: &Goal, snapshot: Snapshot) -> Result<Snapshot, Error> {
+        let mut live = Live::start(&self.place, snapshot);
+        let mut watch = Stopwatch::new(self.order.wait.unwrap_or_default());
+        loop {
+            let mut look = live.snapshot();
+            let clocks = watch.look(goal, &look);
+            let mut step = next(goal, &look, clocks, self.order.drain_wait);
+            if !matches!(step, Step::Wait(_) | Step::Drain(_)) {
+                // What writes or ends the loop is decided on a list: a watch may be behind.
+                look = self.place.look().await?;
+                live.refresh(&look);
+                step = next(goal, &look, watch.look(goal, &look), self.order.drain_wait);
+            }
+            self.site.reporter.look(&Progress::of(&look, &waits_for(&step)));
+            match step {
+                Step::Done => return Ok(look),
+                Step::Gone => return Err(Error::Gone { target: look.name() }),
+                Step::Superseded(image) => return Err(Error::Superseded { target: look.name(), image }),
+                Step::Wait(lack) if watch.is_late(&lack, self.order.drain_wait) => {
+                    return Err(self.late(&look, &lack).await);
+                }
+                Step::Wait(_) | Step::Drain(_) => self.listen(&mut live).await?,
+                step => self.act(&look, step).await?,
+            }
+        }
+    }
+
+    async fn listen(&self, live: &mut Live) -> Result<(), Error> {
+        let _ = tokio::time::timeout(TICK, live.changed()).await;
+        match &live.lost {
+            Some((since, _)) if since.elapsed() > BLIND => Err(Error::Unknown {
+                target: format!("{}/{}", self.place.namespace, self.place.name),
+                seconds: since.elapsed().as_secs(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn proof(&self, snapshot: &Snapshot) -> String {
+        let pods = snapshot.new_pods();
+        let proven = pods.iter().filter_map(|pod| snapshot.running_digest(pod));
+        let proven = proven.filter(|digest| self.identities.contains(digest)).count();
+        format!(
+            "{proven}/{} pods run {} (revision {})",
+            snapshot.wanted(),
+            self.order.image,
+            snapshot.revision()
+        )
+    }
+
+    fn outcome(&self, snapshot: &Snapshot, what: &str) -> Outcome {
+        let field = |name: &str, value: String| Field { name: name.to_owned(), value };
+        let mut fields = vec![
+            field("outcome", what.to_owned()),
+            field("deployment", snapshot.name()),
+            field("image", self.order.image.to_string()),
+            field("pods", format!("{} of {}", snapshot.new_pods().len(), snapshot.wanted())),
+            field("revision", snapshot.revision().to_owned()),
+            field("seconds", self.started.elapsed().as_secs().to_string()),
+        ];
+        fields.extend(self.order.tag.clone().map(|tag| field("tag", tag)));
+        let previous = annotation(&snapshot.deployment.metadata, PREVIOUS).cloned();
+        fields.extend(previous.map(|previous| field("previous", previous)));
+        Outcome { running: describe(snapshot, self.order.image.clone()), fields }
+    }
+}
+
+fn waits_for(step: &Step) -> String {
+    match step {
+        Step::Wait(lack) => lack.words.clone(),
+        Step::Drain(_) => "old pods drain".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Measures for how long things have been true, and when it is late.
+struct Stopwatch {
+    started: Instant,
+    wait: Duration,
+    ready: Option<Instant>,
+    unrouted: Option<Instant>,
+    refused: Option<Instant>,
+}
+
+impl Stopwatch {
+    fn new(wait: Duration) -> Self {
+        Self { started: Instant::now(), wait, ready: None, unrouted: None, refused: None }
+    }
+
+    fn look(&mut self, goal: &Goal, snapshot: &Snapshot) -> Clocks {
+        let lack = new_pods_lack(goal, snapshot);
+        let away: Vec<&Pod> = snapshot.orphans().filter(|pod| is_detached(pod)).collect();
+        let unrouted = !away.is_empty() && !away.iter().any(|pod| snapshot.is_routed(pod));
+        Clocks {
+            ready: since(&mut self.ready, lack.is_none()),
+            unrouted: since(&mut self.unrouted, unrouted),
+            refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room)),
+        }
+    }
+
+    /// New pods have the time that was asked for; old ones get what draining and ending takes on top.
+    fn is_late(&self, lack: &Lack, drain_wait: Duration) -> bool {
+        let extra = match lack.kind {
+            Kind::OldPods | Kind::Endpoints => drain_wait + ENDING,
+            _ => Duration::ZERO,
+        };
+        self.started.elapsed() > self.wait + extra
+    }
+}
+
+fn since(start: &mut Option<Instant>, is_true: bool) -> Duration {
+    if !is_true {
+        *start = None;
+        return Duration::ZERO;
+    }
+    start.get_or_insert_with(Instant::now).elapsed()
+}

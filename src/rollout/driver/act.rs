@@ -1,0 +1,167 @@
+//! The writes of a rollout: each one step of the plan, each with a precondition, each said.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+
+use super::Rollout;
+use crate::rollout::Error;
+use crate::rollout::annotations::MANAGER;
+use crate::rollout::observe::{Snapshot, is_alive, is_detached};
+use crate::rollout::plan::drain::Way;
+use crate::rollout::plan::patch::{self, Operations};
+use crate::rollout::plan::step::Step;
+
+impl Rollout<'_> {
+    /// Returns why the old pods cannot be taken out of their Services, if they cannot.
+    pub(super) async fn obstacle(&self, snapshot: &Snapshot) -> Option<String> {
+        if snapshot.routing.is_none() {
+            return Some("the credentials may not list services and endpointslices".to_owned());
+        }
+        for (verb, group, resource) in
+            [("delete", "apps", "replicasets"), ("patch", "", "pods"), ("delete", "", "pods")]
+        {
+            if !self.may(verb, group, resource).await {
+                return Some(format!("the credentials may not {verb} {resource}"));
+            }
+        }
+        None
+    }
+
+    async fn may(&self, verb: &str, group: &str, resource: &str) -> bool {
+        let attributes = ResourceAttributes {
+            namespace: Some(self.place.namespace.clone()),
+            verb: Some(verb.to_owned()),
+            group: Some(group.to_owned()),
+            resource: Some(resource.to_owned()),
+            ..Default::default()
+        };
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
+            ..Default::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.place.cluster.client.clone());
+        let answer = api.create(&PostParams::default(), &review).await;
+        answer.ok().and_then(|review| review.status).is_some_and(|status| status.allowed)
+    }
+
+    pub(super) async fn write(&self, snapshot: &Snapshot, way: Way) -> Result<Snapshot, Error> {
+        let now = k8s_openapi::jiff::Timestamp::now().to_string();
+        let operations = patch::write(snapshot, self.order, way, &now);
+        let deployment = self.patch_deployment(operations, "set the image of").await?;
+        self.say("image written");
+        Ok(Snapshot { deployment, ..snapshot.clone() })
+    }
+
+    pub(super) async fn patch_deployment(
+        &self,
+        operations: Operations,
+        what: &str,
+    ) -> Result<Deployment, Error> {
+        let doing = format!("{what} deployment `{}/{}`", self.place.namespace, self.place.name);
+        let api = self.place.api::<Deployment>();
+        let patched = api.patch(&self.place.name, &parameters(), &json_patch(operations)).await;
+        patched.map_err(|error| self.place.cluster.describe(error, &doing).into())
+    }
+
+    pub(super) async fn act(&self, look: &Snapshot, step: Step) -> Result<(), Error> {
+        match step {
+            Step::Orphan(sets) => {
+                for set in sets {
+                    self.orphan(&set).await?;
+                }
+            }
+            Step::Release(journal) => {
+                self.patch_deployment(patch::release(look, &journal), "put back the settings of").await?;
+                self.say("the Deployment's own settings are back");
+            }
+            Step::FallBack(journal, lack) => {
+                self.say(&format!("warning: no room for all new pods beside the old ones ({})", lack.words));
+                self.say("going on as a rolling update: requests may be lost when old pods end");
+                self.patch_deployment(patch::fall_back(look, &journal), "go on with").await?;
+            }
+            Step::Finish(journal) => {
+                self.patch_deployment(patch::finish(look, &journal), "finish").await?;
+            }
+            Step::Detach(pods) => {
+                for pod in &pods {
+                    self.patch_pod(pod, patch::detach(look, pod)).await?;
+                }
+                self.say(&format!("{} old pods taken out of their Services", pods.len()));
+            }
+            Step::Attach(pods) if !pods.is_empty() => {
+                for pod in &pods {
+                    self.patch_pod(pod, patch::attach(pod)).await?;
+                }
+                self.say(&format!("{} old pods put back into their Services", pods.len()));
+            }
+            Step::Delete(pods) => {
+                for pod in &pods {
+                    self.delete_pod(pod).await?;
+                }
+                self.say(&format!("{} old pods end", pods.len()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn orphan(&self, set: &ReplicaSet) -> Result<(), Error> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Orphan),
+            preconditions: Some(Preconditions { uid: set.uid(), resource_version: None }),
+            ..Default::default()
+        };
+        let name = set.name_any();
+        let doing = format!("let go of the pods of replicaset `{name}`");
+        let deleted = self.place.api::<ReplicaSet>().delete(&name, &parameters).await;
+        self.unless_gone(deleted.map(drop), &doing)?;
+        self.say(&format!(
+            "all new pods are ready and get traffic: replicaset {name} lets go of the old ones"
+        ));
+        Ok(())
+    }
+
+    async fn patch_pod(&self, pod: &Pod, operations: Operations) -> Result<(), Error> {
+        let name = pod.name_any();
+        let patched = self.place.api::<Pod>().patch(&name, &parameters(), &json_patch(operations)).await;
+        self.unless_gone(patched.map(drop), &format!("relabel pod `{name}`"))
+    }
+
+    async fn delete_pod(&self, pod: &Pod) -> Result<(), Error> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+            ..Default::default()
+        };
+        let name = pod.name_any();
+        let deleted = self.place.api::<Pod>().delete(&name, &parameters).await;
+        self.unless_gone(deleted.map(drop), &format!("delete pod `{name}`"))
+    }
+
+    /// An object that is not there any more is as we want it.
+    fn unless_gone(&self, result: kube::Result<()>, doing: &str) -> Result<(), Error> {
+        match result {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map_err(|error| self.place.cluster.describe(error, doing).into()),
+        }
+    }
+
+    pub(super) async fn attach_all(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let away: Vec<Pod> =
+            snapshot.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
+        self.act(snapshot, Step::Attach(away)).await
+    }
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// The operations are ours and well-formed; a mistake in them would be a patch that the server refuses.
+fn json_patch(operations: Operations) -> Patch<()> {
+    Patch::Json(serde_json::from_value(operations.into()).unwrap_or_default())
+}

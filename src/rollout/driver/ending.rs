@@ -1,0 +1,101 @@
+//! How a rollout ends when it does not end well: what was missing, what is taken back, what stays.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::ResourceExt;
+use kube::api::{ListParams, LogParams};
+
+use super::{ENDING, Rollout};
+use crate::rollout::Error;
+use crate::rollout::observe::{Snapshot, is_alive, is_ready};
+use crate::rollout::plan::patch;
+use crate::rollout::report::{Evidence, Progress, pod as describe_pod};
+use crate::rollout::verdict::{Goal, Lack};
+
+/// How many lines of a failing pod's log are shown.
+const LOG_LINES: i64 = 15;
+
+impl Rollout<'_> {
+    /// Says what is missing, pod by pod, and takes back what must not stay half done.
+    pub(super) async fn late(&self, look: &Snapshot, lack: &Lack) -> Error {
+        for pod in look.new_pods().into_iter().filter(|pod| !is_ready(pod)) {
+            for line in describe_pod(pod, &self.evidence(pod).await) {
+                self.say(&line);
+            }
+        }
+        let left = match self.take_back(look).await {
+            Ok(left) => left,
+            Err(error) => format!("could not take it back: {}", crate::failure::Failure::from(error)),
+        };
+        Error::Late {
+            target: look.name(),
+            image: self.order.image.digest.short().to_owned(),
+            seconds: self.order.wait.unwrap_or_default().as_secs(),
+            lack: lack.words.clone(),
+            left,
+        }
+    }
+
+    /// Undoes a detached drain while its old pods still live, and puts settings back in any case.
+    async fn take_back(&self, look: &Snapshot) -> Result<String, Error> {
+        let (namespace, name) = (&self.place.namespace, &self.place.name);
+        let stays = format!(
+            "the Deployment keeps the new image; `kubectl -n {namespace} rollout undo deployment/{name}` goes back"
+        );
+        let Some(journal) = look.journal() else { return Ok(stays) };
+        let old_live = look.old_pods().iter().filter(|pod| is_alive(pod)).count();
+        if !journal.detached || old_live < look.wanted() {
+            self.patch_deployment(patch::finish(look, &journal), "put back the settings of").await?;
+            return Ok(stays);
+        }
+        self.attach_all(look).await?;
+        let undone = self.patch_deployment(patch::undo(look, &journal), "take back the image of").await?;
+        self.say(&format!("taken back: the image is {} again", journal.previous));
+        let snapshot = Snapshot { deployment: undone, ..look.clone() };
+        let goal = Goal {
+            image: journal.previous.clone(),
+            identities: look.pods.iter().filter_map(|pod| look.running_digest(pod)).collect(),
+            ..self.goal(&snapshot)
+        };
+        let settle = async { Box::pin(self.steps(&goal, snapshot)).await };
+        match tokio::time::timeout(ENDING, settle).await {
+            Ok(Ok(last)) => Ok(format!("rolled back: {} pods run {} again", last.wanted(), journal.previous)),
+            _ => Ok(format!("taken back to {}, whose pods are not all ready yet", journal.previous)),
+        }
+    }
+
+    async fn evidence(&self, pod: &Pod) -> Evidence {
+        let uid = pod.uid().unwrap_or_default();
+        let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+        let events = self.place.api::<Event>().list(&about).await.map(|list| list.items).unwrap_or_default();
+        let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        let status = statuses.and_then(|all| all.iter().find(|status| status.name == self.place.container));
+        let is_down = status.is_some_and(|status| status.restart_count > 0 && !status.ready);
+        let parameters = LogParams {
+            container: Some(self.place.container.clone()),
+            tail_lines: Some(LOG_LINES),
+            previous: is_down,
+            ..Default::default()
+        };
+        let log = self.place.api::<Pod>().logs(&pod.name_any(), &parameters).await.unwrap_or_default();
+        Evidence { events, log: log.lines().map(str::to_owned).collect() }
+    }
+
+    pub(super) async fn interrupted(&self) -> Error {
+        let look = tokio::time::timeout(Duration::from_secs(2), self.place.look()).await;
+        let state = match look {
+            Ok(Ok(snapshot)) => {
+                let progress = Progress::of(&snapshot, "");
+                let record = if snapshot.journal().is_some() {
+                    "; the Deployment's annotation records it"
+                } else {
+                    ""
+                };
+                format!("{} is at {} ({progress}){record}", snapshot.name(), snapshot.image())
+            }
+            _ => format!("{}/{} could not be read any more", self.place.namespace, self.place.name),
+        };
+        Error::Interrupted { state }
+    }
+}

@@ -1,0 +1,42 @@
+//! A rollout told in lines, for a log that only grows: what changed, and a sign of life when nothing did.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::log::Log;
+use crate::rollout::report::{Progress, Reporter};
+
+/// How long the log may be silent.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Writes each line with the time since the start.
+pub struct Lines {
+    log: Log,
+    started: Instant,
+    last: Mutex<(Progress, Instant)>,
+}
+
+impl Lines {
+    /// Returns a reporter that starts to count now.
+    #[must_use]
+    pub fn to(log: Log) -> Self {
+        let now = Instant::now();
+        Self { log, started: now, last: Mutex::new((Progress::default(), now)) }
+    }
+}
+
+impl Reporter for Lines {
+    fn line(&self, text: &str) {
+        self.log.line(format_args!("{:>5.1}s  {text}", self.started.elapsed().as_secs_f64()));
+    }
+
+    fn look(&self, progress: &Progress) {
+        let Ok(mut last) = self.last.lock() else { return };
+        if last.0 == *progress && last.1.elapsed() < HEARTBEAT {
+            return;
+        }
+        *last = (progress.clone(), Instant::now());
+        drop(last);
+        self.line(&progress.to_string());
+    }
+}

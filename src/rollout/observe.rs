@@ -1,0 +1,276 @@
+//! What is there: the Deployment, its ReplicaSets, pods and endpoints, read at one moment.
+//! Only questions that one look can answer; what follows from the answers is `verdict` and `plan`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::annotations::{DETACHED, HASH, JOURNAL, Journal, REVISION};
+use crate::image::Digest;
+
+/// Labels as the API has them.
+pub type Labels = BTreeMap<String, String>;
+
+/// One look at everything that belongs to a Deployment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The Deployment itself.
+    pub deployment: Deployment,
+    /// The container that is rolled.
+    pub container: String,
+    /// ReplicaSets that its selector finds.
+    pub replica_sets: Vec<ReplicaSet>,
+    /// Pods that its selector or the detached label finds.
+    pub pods: Vec<Pod>,
+    /// Services and endpoints of the namespace; `None` where the credentials may not read them.
+    pub routing: Option<Routing>,
+}
+
+/// Who sends traffic to pods.
+#[derive(Clone, Debug, Default)]
+pub struct Routing {
+    /// The namespace's Services.
+    pub services: Vec<Service>,
+    /// Their endpoints.
+    pub slices: Vec<EndpointSlice>,
+}
+
+impl Snapshot {
+    /// Returns the Deployment's uid.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.deployment.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Returns `namespace/name`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let metadata = &self.deployment.metadata;
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        format!("{namespace}/{}", metadata.name.as_deref().unwrap_or_default())
+    }
+
+    /// Returns how many pods are wanted; the API's default is one.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        let replicas = self.deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        usize::try_from(replicas).unwrap_or(0)
+    }
+
+    /// Returns the revision that the controller counts.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        annotation(&self.deployment.metadata, REVISION).map_or("", String::as_str)
+    }
+
+    /// Returns whether the controller has seen the last change of the Deployment.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        let observed = self.deployment.status.as_ref().and_then(|status| status.observed_generation);
+        observed >= self.deployment.metadata.generation
+    }
+
+    /// Returns the journal of an unfinished rollout.
+    #[must_use]
+    pub fn journal(&self) -> Option<Journal> {
+        Journal::read(annotation(&self.deployment.metadata, JOURNAL))
+    }
+
+    /// Returns the containers of the template.
+    #[must_use]
+    pub fn containers(&self) -> &[Container] {
+        let template = self.deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        template.map_or(&[], |spec| spec.containers.as_slice())
+    }
+
+    /// Returns the place of the rolled container in the template.
+    #[must_use]
+    pub fn container_index(&self) -> Option<usize> {
+        self.containers().iter().position(|container| container.name == self.container)
+    }
+
+    /// Returns the image in the template.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        let container = self.container_index().and_then(|index| self.containers().get(index));
+        container.and_then(|container| container.image.as_deref()).unwrap_or_default()
+    }
+
+    /// Returns the ReplicaSets that the Deployment controls.
+    pub fn owned_sets(&self) -> impl Iterator<Item = &ReplicaSet> {
+        self.replica_sets.iter().filter(|set| controller(&set.metadata) == Some(self.uid()))
+    }
+
+    /// Returns the ReplicaSet of the current template: equal but for the hash label, as the
+    /// controller itself finds it.
+    #[must_use]
+    pub fn new_set(&self) -> Option<&ReplicaSet> {
+        let wanted = &self.deployment.spec.as_ref()?.template;
+        self.owned_sets().find(|set| {
+            let Some(mut template) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else {
+                return false;
+            };
+            if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+                labels.remove(HASH);
+            }
+            template == *wanted
+        })
+    }
+
+    /// Returns the Deployment's other ReplicaSets that still have or want pods.
+    pub fn old_sets(&self) -> impl Iterator<Item = &ReplicaSet> {
+        let new = self.new_set().and_then(|set| set.metadata.uid.as_deref());
+        self.owned_sets().filter(move |set| set.metadata.uid.as_deref() != new).filter(|set| {
+            let wants = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0) > 0;
+            wants || set.metadata.deletion_timestamp.is_some() || self.pods_of(set).next().is_some()
+        })
+    }
+
+    /// Returns a ReplicaSet's pods, the ending ones too.
+    pub fn pods_of<'a>(&'a self, set: &'a ReplicaSet) -> impl Iterator<Item = &'a Pod> {
+        let uid = set.metadata.uid.as_deref();
+        self.pods.iter().filter(move |pod| uid.is_some() && controller(&pod.metadata) == uid)
+    }
+
+    /// Returns the pods of the current template that are not ending.
+    #[must_use]
+    pub fn new_pods(&self) -> Vec<&Pod> {
+        let set = self.new_set();
+        set.map(|set| self.pods_of(set).filter(|pod| is_alive(pod)).collect()).unwrap_or_default()
+    }
+
+    /// Returns the pods that run an older template: still owned, or orphans of this Deployment.
+    #[must_use]
+    pub fn old_pods(&self) -> Vec<&Pod> {
+        let owned = self.old_sets().flat_map(|set| self.pods_of(set));
+        owned.chain(self.orphans()).collect()
+    }
+
+    /// Returns pods that a ReplicaSet of this Deployment left behind: no controller, and either our
+    /// mark or the name and hash that only such a pod has.
+    pub fn orphans(&self) -> impl Iterator<Item = &Pod> {
+        let name = self.deployment.metadata.name.clone().unwrap_or_default();
+        self.pods.iter().filter(move |pod| {
+            let labels = labels(&pod.metadata);
+            let marked = labels.get(DETACHED) == Some(&name);
+            let named = labels.get(HASH).is_some_and(|hash| {
+                let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
+                pod_name.starts_with(&format!("{name}-{hash}-"))
+            });
+            controller(&pod.metadata).is_none() && (marked || named)
+        })
+    }
+
+    /// Returns the Services that send traffic to pods with these labels.
+    #[must_use]
+    pub fn services(&self, labels: &Labels) -> Vec<&Service> {
+        let services = self.routing.iter().flat_map(|routing| &routing.services);
+        services.filter(|service| selector(service).is_some_and(|wanted| is_subset(wanted, labels))).collect()
+    }
+
+    /// Returns the labels of the template's pods.
+    #[must_use]
+    pub fn template_labels(&self) -> Labels {
+        let spec = self.deployment.spec.as_ref();
+        let metadata = spec.and_then(|spec| spec.template.metadata.as_ref());
+        metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default()
+    }
+
+    /// Returns the uids of the pods that `service` sends traffic to.
+    #[must_use]
+    pub fn ready_endpoints(&self, service: &str) -> BTreeSet<&str> {
+        self.endpoints(service, |ready| ready)
+    }
+
+    /// Returns whether any endpoint, ready or not, still names the pod.
+    #[must_use]
+    pub fn is_routed(&self, pod: &Pod) -> bool {
+        let services = self.routing.iter().flat_map(|routing| &routing.services);
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        services
+            .filter_map(|service| service.metadata.name.as_deref())
+            .any(|service| self.endpoints(service, |_| true).contains(uid))
+    }
+
+    fn endpoints(&self, service: &str, wanted: impl Fn(bool) -> bool) -> BTreeSet<&str> {
+        let slices = self.routing.iter().flat_map(|routing| &routing.slices).filter(|slice| {
+            labels(&slice.metadata).get("kubernetes.io/service-name").map(String::as_str) == Some(service)
+        });
+        let endpoints = slices.flat_map(|slice| slice.endpoints.iter());
+        endpoints
+            .filter(|endpoint| {
+                let conditions = endpoint.conditions.as_ref();
+                // An unset condition counts as ready: the API says so.
+                wanted(conditions.and_then(|conditions| conditions.ready).unwrap_or(true))
+            })
+            .filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.as_deref())
+            .collect()
+    }
+
+    /// Returns the digest that the runtime reports for the rolled container of `pod`.
+    #[must_use]
+    pub fn running_digest(&self, pod: &Pod) -> Option<Digest> {
+        let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+        let status = statuses.iter().find(|status| status.name == self.container)?;
+        // `repository@sha256:…` from containerd and CRI-O, `docker-pullable://…` from older ones.
+        let (_, digest) = status.image_id.rsplit_once('@').unwrap_or(("", &status.image_id));
+        digest.parse().ok()
+    }
+}
+
+/// Returns the uid of the object's controller.
+#[must_use]
+pub fn controller(metadata: &ObjectMeta) -> Option<&str> {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+}
+
+/// Returns the object's labels, none if it has none.
+#[must_use]
+pub fn labels(metadata: &ObjectMeta) -> &Labels {
+    static NONE: Labels = Labels::new();
+    metadata.labels.as_ref().unwrap_or(&NONE)
+}
+
+/// Returns one annotation.
+#[must_use]
+pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a String> {
+    metadata.annotations.as_ref().and_then(|annotations| annotations.get(key))
+}
+
+/// Returns a Service's selector; `None` where it has none and so sends to no pod by label.
+#[must_use]
+pub fn selector(service: &Service) -> Option<&Labels> {
+    let selector = service.spec.as_ref()?.selector.as_ref()?;
+    (!selector.is_empty()).then_some(selector)
+}
+
+/// Returns whether `labels` has everything that `wanted` asks for.
+#[must_use]
+pub fn is_subset(wanted: &Labels, labels: &Labels) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Returns whether nobody has asked the pod to end and it has not ended by itself.
+#[must_use]
+pub fn is_alive(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+/// Returns whether the pod counts as ready for its Services.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    is_alive(pod) && ready.is_some_and(|condition| condition.status == "True")
+}
+
+/// Returns whether the pod was taken out of its Services by us.
+#[must_use]
+pub fn is_detached(pod: &Pod) -> bool {
+    labels(&pod.metadata).contains_key(DETACHED)
+}

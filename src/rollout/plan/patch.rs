@@ -1,0 +1,292 @@
+//! What is written, as JSON patches. Each begins with `test` operations, so that a write that meets
+//! another state than the one it was made for changes nothing.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::drain::Way;
+use crate::rollout::Order;
+use crate::rollout::annotations::{
+    AT, BUILD, DETACHED, DIGEST, FINISHED, JOURNAL, Journal, LABELS, PREVIOUS, TAG, TOOL,
+};
+use crate::rollout::observe::{Labels, Snapshot, annotation, labels, selector};
+
+/// `minReadySeconds` while new pods are held back from counting as available: a day. The controller
+/// then starts all new pods and touches no old one.
+pub const HOLD: i32 = 86_400;
+
+/// A list of JSON patch operations.
+pub type Operations = Vec<Value>;
+
+/// Returns the journal for writing `order`; a journal that is already there knows the settings from
+/// before the first of the unfinished rollouts.
+#[must_use]
+pub fn journal(snapshot: &Snapshot, order: &Order, way: Way) -> Journal {
+    let spec = to_value(&snapshot.deployment.spec);
+    let known = snapshot.journal();
+    let saved = |key: &str, known: Option<Value>| known.unwrap_or_else(|| spec[key].clone());
+    Journal {
+        image: order.image.to_string(),
+        previous: snapshot.image().to_owned(),
+        detached: way == Way::Detached,
+        strategy: saved("strategy", known.as_ref().map(|journal| journal.strategy.clone())),
+        min_ready_seconds: saved(
+            "minReadySeconds",
+            known.as_ref().map(|journal| journal.min_ready_seconds.clone()),
+        ),
+        progress_deadline_seconds: saved(
+            "progressDeadlineSeconds",
+            known.as_ref().map(|journal| journal.progress_deadline_seconds.clone()),
+        ),
+    }
+}
+
+/// Writes the image, how the controller is to go about it, and the record of it, in one patch.
+#[must_use]
+pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operations {
+    let journal = journal(snapshot, order, way);
+    let mut operations = set_image(snapshot, snapshot.image(), &journal.image);
+    operations.extend(match way {
+        Way::Detached => hold(),
+        Way::Rolling => surge(&journal),
+        Way::Plain => put_back(snapshot, &journal),
+    });
+    let record = if way == Way::Plain { FINISHED.to_owned() } else { journal.write() };
+    let tool = concat!("rollway ", env!("CARGO_PKG_VERSION")).to_owned();
+    operations.extend(annotate(
+        snapshot,
+        &[
+            (JOURNAL, Some(record)),
+            (DIGEST, Some(order.image.digest.to_string())),
+            (TAG, order.tag.clone()),
+            (PREVIOUS, Some(journal.previous)),
+            (BUILD, Some(order.build.url.clone()).filter(|url| !url.is_empty())),
+            (TOOL, Some(tool)),
+            (AT, Some(now.to_owned())),
+        ],
+    ));
+    operations
+}
+
+/// Ends the hold: the saved settings come back, the journal stays until the old pods are gone.
+#[must_use]
+pub fn release(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let mut operations = test_image(snapshot, snapshot.image());
+    operations.extend(put_back(snapshot, journal));
+    operations
+}
+
+/// Gives up holding: a rolling update goes on with the new pods that there is room for.
+#[must_use]
+pub fn fall_back(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let journal = Journal { detached: false, ..journal.clone() };
+    let mut operations = release(snapshot, &journal);
+    operations.extend(surge(&journal));
+    operations.extend(annotate(snapshot, &[(JOURNAL, Some(journal.write()))]));
+    operations
+}
+
+/// Puts everything back and closes the journal.
+#[must_use]
+pub fn finish(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let mut operations = release(snapshot, journal);
+    operations.extend(annotate(snapshot, &[(JOURNAL, Some(FINISHED.to_owned()))]));
+    operations
+}
+
+/// Goes back to the image from before, adding all its pods before any newer one is removed: so the
+/// re-created ReplicaSet starts at full size and adopts the old pods instead of deleting them.
+#[must_use]
+pub fn undo(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let back = Journal {
+        image: journal.previous.clone(),
+        previous: journal.image.clone(),
+        detached: false,
+        ..journal.clone()
+    };
+    let mut operations = set_image(snapshot, snapshot.image(), &back.image);
+    operations.extend(put_back(snapshot, journal));
+    operations.push(set("/spec/strategy", all_at_once()));
+    operations.extend(annotate(
+        snapshot,
+        &[
+            (JOURNAL, Some(back.write())),
+            (DIGEST, Some(digest_of(&back.image)).filter(|digest| !digest.is_empty())),
+            (PREVIOUS, Some(back.previous)),
+        ],
+    ));
+    operations
+}
+
+/// Takes a pod out of every Service that selects it, and marks it as ours to end. It also makes the
+/// Deployment its owner (not its controller), so that it goes when the Deployment goes.
+#[must_use]
+pub fn detach(snapshot: &Snapshot, pod: &Pod) -> Operations {
+    let taken: Labels = routing_keys(snapshot, pod)
+        .into_iter()
+        .filter_map(|key| labels(&pod.metadata).get(&key).map(|value| (key, value.clone())))
+        .collect();
+    let mut operations = vec![test_uid(pod)];
+    operations.extend(taken.keys().map(|key| remove(&format!("/metadata/labels/{}", escape(key)))));
+    let deployment = &snapshot.deployment.metadata;
+    let name = deployment.name.clone().unwrap_or_default();
+    operations.push(set(&format!("/metadata/labels/{}", escape(DETACHED)), name.clone().into()));
+    if pod.metadata.annotations.is_none() {
+        operations.push(set("/metadata/annotations", json!({})));
+    }
+    let saved = serde_json::to_string(&taken).unwrap_or_default();
+    operations.push(set(&format!("/metadata/annotations/{}", escape(LABELS)), saved.into()));
+    let owner = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": snapshot.uid(),
+    });
+    operations.push(set("/metadata/ownerReferences", json!([owner])));
+    operations
+}
+
+/// Puts a detached pod back into its Services, as an orphan that its ReplicaSet can adopt.
+#[must_use]
+pub fn attach(pod: &Pod) -> Operations {
+    let saved = annotation(&pod.metadata, LABELS);
+    let taken: Labels = saved.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut operations = vec![test_uid(pod)];
+    operations.extend(
+        taken
+            .iter()
+            .map(|(key, value)| set(&format!("/metadata/labels/{}", escape(key)), value.clone().into())),
+    );
+    operations.push(remove(&format!("/metadata/labels/{}", escape(DETACHED))));
+    operations
+}
+
+/// Returns the fewest label keys without which no Service selects the pod: a key that several
+/// Services ask for counts once.
+fn routing_keys(snapshot: &Snapshot, pod: &Pod) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for service in snapshot.services(labels(&pod.metadata)) {
+        let Some(wanted) = selector(service) else { continue };
+        if !wanted.keys().any(|key| keys.contains(key)) {
+            keys.extend(wanted.keys().next().cloned());
+        }
+    }
+    keys
+}
+
+fn set_image(snapshot: &Snapshot, current: &str, wanted: &str) -> Operations {
+    let mut operations = test_image(snapshot, current);
+    operations.push(json!({ "op": "replace", "path": image_path(snapshot), "value": wanted }));
+    operations
+}
+
+fn test_image(snapshot: &Snapshot, image: &str) -> Operations {
+    let index = snapshot.container_index().unwrap_or(0);
+    let name = format!("/spec/template/spec/containers/{index}/name");
+    vec![
+        test("/metadata/uid", snapshot.uid()),
+        test(&name, &snapshot.container),
+        test(&image_path(snapshot), image),
+    ]
+}
+
+fn image_path(snapshot: &Snapshot) -> String {
+    format!("/spec/template/spec/containers/{}/image", snapshot.container_index().unwrap_or(0))
+}
+
+fn hold() -> Operations {
+    vec![
+        set("/spec/strategy", all_at_once()),
+        set("/spec/minReadySeconds", HOLD.into()),
+        // The API refuses a deadline that is not above minReadySeconds.
+        set("/spec/progressDeadlineSeconds", (HOLD + 3_600).into()),
+    ]
+}
+
+fn all_at_once() -> Value {
+    json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "100%", "maxUnavailable": 0 } })
+}
+
+/// Adds before it removes, at the pace that the Deployment allows.
+fn surge(journal: &Journal) -> Operations {
+    let surge = &journal.strategy["rollingUpdate"]["maxSurge"];
+    let none = surge.is_null() || *surge == json!(0) || *surge == json!("0%");
+    let surge = if none { json!(1) } else { surge.clone() };
+    let strategy = json!({
+        "type": "RollingUpdate", "rollingUpdate": { "maxSurge": surge, "maxUnavailable": 0 },
+    });
+    if strategy == journal.strategy { Vec::new() } else { vec![set("/spec/strategy", strategy)] }
+}
+
+/// Restores what the journal saved, but only what still is as we set it: a person who changed the
+/// strategy meanwhile keeps the change.
+fn put_back(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let spec = to_value(&snapshot.deployment.spec);
+    let is_ours = |operations: Operations, path: &str| {
+        let ours = operations.iter().find(|operation| operation["path"] == path);
+        let key = path.trim_start_matches("/spec/");
+        ours.is_some_and(|operation| operation["value"] == spec[key])
+    };
+    let mut operations = Vec::new();
+    if is_ours(hold(), "/spec/strategy") || is_ours(surge(journal), "/spec/strategy") {
+        operations.push(set("/spec/strategy", journal.strategy.clone()));
+    }
+    if is_ours(hold(), "/spec/minReadySeconds") {
+        operations.push(match &journal.min_ready_seconds {
+            Value::Null => remove("/spec/minReadySeconds"),
+            seconds => set("/spec/minReadySeconds", seconds.clone()),
+        });
+    }
+    if is_ours(hold(), "/spec/progressDeadlineSeconds") {
+        operations.push(match &journal.progress_deadline_seconds {
+            Value::Null => remove("/spec/progressDeadlineSeconds"),
+            seconds => set("/spec/progressDeadlineSeconds", seconds.clone()),
+        });
+    }
+    operations
+}
+
+/// Sets the annotations that have a value and removes those that have none.
+fn annotate(snapshot: &Snapshot, pairs: &[(&str, Option<String>)]) -> Operations {
+    let metadata = &snapshot.deployment.metadata;
+    let mut operations = Vec::new();
+    if metadata.annotations.is_none() {
+        operations.push(set("/metadata/annotations", json!({})));
+    }
+    operations.extend(pairs.iter().filter_map(|(key, value)| {
+        let path = format!("/metadata/annotations/{}", escape(key));
+        match value {
+            Some(value) => Some(set(&path, value.clone().into())),
+            None => annotation(metadata, key).map(|_| remove(&path)),
+        }
+    }));
+    operations
+}
+
+fn digest_of(image: &str) -> String {
+    image.split_once('@').map_or_else(String::new, |(_, digest)| digest.to_owned())
+}
+
+fn test_uid(pod: &Pod) -> Value {
+    test("/metadata/uid", pod.metadata.uid.as_deref().unwrap_or_default())
+}
+
+fn test(path: &str, value: &str) -> Value {
+    json!({ "op": "test", "path": path, "value": value })
+}
+
+fn set(path: &str, value: Value) -> Value {
+    json!({ "op": "add", "path": path, "value": value })
+}
+
+fn remove(path: &str) -> Value {
+    json!({ "op": "remove", "path": path })
+}
+
+/// Escapes a key for a JSON pointer.
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn to_value(part: &impl serde::Serialize) -> Value {
+    serde_json::to_value(part).unwrap_or_default()
+}

@@ -1,0 +1,95 @@
+//! Rules that are read off the Deployment before anything is written. A refusal names the rule; a
+//! note is said and the rollout goes on.
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+use super::observe::Snapshot;
+
+/// A rule that forbids to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The rule's id, stable across versions.
+    pub rule: &'static str,
+    /// What is wrong, with the values.
+    pub words: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.words, self.rule)
+    }
+}
+
+/// Finds the container to roll: the named one, or the only one.
+///
+/// # Errors
+///
+/// T002 when it is not there, or when several are and none was named.
+pub fn container(deployment: &Deployment, named: Option<&str>) -> Result<String, Refusal> {
+    let template = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let names: Vec<&str> = template
+        .iter()
+        .flat_map(|spec| spec.containers.iter().map(|container| container.name.as_str()))
+        .collect();
+    let listed = names.join(", ");
+    match (named, names.as_slice()) {
+        (Some(name), _) if names.contains(&name) => Ok(name.to_owned()),
+        (Some(name), _) => Err(Refusal {
+            rule: "T002",
+            words: format!("no container `{name}` in the Deployment"),
+            hint: format!("source.container is one of: {listed}"),
+        }),
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, _) => Err(Refusal {
+            rule: "T002",
+            words: format!("the Deployment has {} containers and source.container names none", names.len()),
+            hint: format!("set source.container to one of: {listed}"),
+        }),
+    }
+}
+
+/// Refuses what cannot succeed, and notes what the reader should know before it starts.
+///
+/// # Errors
+///
+/// The first rule that forbids to start.
+pub fn check(snapshot: &Snapshot) -> Result<Vec<String>, Refusal> {
+    let name = snapshot.name();
+    let spec = snapshot.deployment.spec.clone().unwrap_or_default();
+    if snapshot.deployment.metadata.deletion_timestamp.is_some() {
+        return Err(Refusal {
+            rule: "T009",
+            words: format!("`{name}` is being deleted"),
+            hint: "run the same put again once it exists".to_owned(),
+        });
+    }
+    if spec.paused == Some(true) {
+        return Err(Refusal {
+            rule: "T004",
+            words: format!("`{name}` is paused: a new image would not roll"),
+            hint: resume(&name),
+        });
+    }
+    let mut notes = Vec::new();
+    if snapshot.wanted() == 0 {
+        notes.push("0 replicas: the image is set, nothing can be proven".to_owned());
+    }
+    if is_recreate(snapshot) {
+        notes.push("strategy Recreate stops every pod first: there will be an outage".to_owned());
+    }
+    Ok(notes)
+}
+
+fn resume(name: &str) -> String {
+    let (namespace, deployment) = name.split_once('/').unwrap_or(("default", name));
+    format!("kubectl -n {namespace} rollout resume deployment/{deployment}")
+}
+
+/// Returns whether the Deployment stops all old pods before it starts new ones.
+#[must_use]
+pub fn is_recreate(snapshot: &Snapshot) -> bool {
+    let strategy = snapshot.deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
+}

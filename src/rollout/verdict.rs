@@ -1,0 +1,175 @@
+//! Whether a rollout is done, and if not, what is missing. The only success predicate there is:
+//! a Deployment's own conditions lie right after a patch, between batches and while paused.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::observe::{Snapshot, is_alive, is_ready};
+use crate::image::Digest;
+
+/// What one look says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every pod that should run the image runs it and gets traffic, and no older pod is left.
+    Complete,
+    /// Not yet.
+    Waiting(Lack),
+    /// The template holds another image than the one written.
+    Superseded(String),
+    /// The Deployment is another object than the one written to.
+    Gone,
+}
+
+/// The first thing that is missing, and what kind of thing that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What has to change before the rollout can go on.
+    pub kind: Kind,
+    /// The same in words, one clause.
+    pub words: String,
+}
+
+/// The kinds of [`Lack`], in the order in which they are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The controller has not acted yet, or is told not to.
+    Controller,
+    /// No room: quota, scheduler or admission refuse pods.
+    Room,
+    /// New pods exist and are not ready.
+    Readiness,
+    /// A pod runs something else than what was asked for.
+    Digest,
+    /// The new pods are ready and their Services do not send them traffic yet.
+    Endpoints,
+    /// Old pods still serve or still end.
+    OldPods,
+}
+
+/// What was asked for, as far as a verdict needs it.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// The uid of the Deployment that was written to.
+    pub uid: String,
+    /// The generation that the write made.
+    pub generation: i64,
+    /// The image that was written.
+    pub image: String,
+    /// Every digest that a runtime may report for it.
+    pub identities: BTreeSet<Digest>,
+}
+
+/// Judges one look at the Deployment.
+#[must_use]
+pub fn judge(goal: &Goal, snapshot: &Snapshot) -> Verdict {
+    if snapshot.uid() != goal.uid || snapshot.deployment.metadata.deletion_timestamp.is_some() {
+        return Verdict::Gone;
+    }
+    if snapshot.deployment.metadata.generation.unwrap_or(0) < goal.generation {
+        return waiting(Kind::Controller, "the change is not visible yet");
+    }
+    if snapshot.image() != goal.image {
+        return Verdict::Superseded(snapshot.image().to_owned());
+    }
+    let lack = new_pods_lack(goal, snapshot).or_else(|| old_pods_lack(snapshot));
+    lack.map_or(Verdict::Complete, Verdict::Waiting)
+}
+
+/// Returns what the new pods lack before they can take all the traffic.
+#[must_use]
+pub fn new_pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
+    let spec = snapshot.deployment.spec.as_ref();
+    if spec.and_then(|spec| spec.paused) == Some(true) {
+        return lack(Kind::Controller, "the Deployment is paused");
+    }
+    if !snapshot.is_observed() {
+        return lack(Kind::Controller, "the controller has not seen the change yet");
+    }
+    if snapshot.new_set().is_none() {
+        return room_lack(snapshot).or_else(|| lack(Kind::Controller, "there is no ReplicaSet for it yet"));
+    }
+    let (new, wanted) = (snapshot.new_pods(), snapshot.wanted());
+    let ready = new.iter().filter(|pod| is_ready(pod)).count();
+    if ready < wanted {
+        let words = format!("{ready} of {wanted} new pods ready");
+        let refused = room_lack(snapshot).or_else(|| unschedulable(&new));
+        return Some(refused.map_or_else(
+            || Lack { kind: Kind::Readiness, words: words.clone() },
+            |lack| Lack { words: format!("{words}; {}", lack.words), ..lack },
+        ));
+    }
+    if new.len() > wanted {
+        return lack(Kind::Controller, &format!("{} new pods for {wanted} wanted", new.len()));
+    }
+    digest_lack(goal, snapshot, &new).or_else(|| endpoint_lack(snapshot, &new))
+}
+
+fn digest_lack(goal: &Goal, snapshot: &Snapshot, new: &[&Pod]) -> Option<Lack> {
+    let (pod, digest) = new.iter().find_map(|pod| {
+        let digest = snapshot.running_digest(pod);
+        let proven = digest.as_ref().is_some_and(|digest| goal.identities.contains(digest));
+        (!proven).then_some((pod, digest))
+    })?;
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let runs = digest.map_or_else(|| "reports no digest".to_owned(), |digest| format!("runs {digest}"));
+    lack(Kind::Digest, &format!("pod {name} {runs}, which is not the image that was asked for"))
+}
+
+fn endpoint_lack(snapshot: &Snapshot, new: &[&Pod]) -> Option<Lack> {
+    let wanted = snapshot.wanted();
+    let uids: BTreeSet<&str> = new.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+    snapshot.services(&snapshot.template_labels()).into_iter().find_map(|service| {
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let routed = snapshot.ready_endpoints(name).intersection(&uids).count();
+        let words = format!("service {name} sends traffic to {routed} of {wanted} new pods");
+        (routed < wanted).then_some(Lack { kind: Kind::Endpoints, words })
+    })
+}
+
+fn old_pods_lack(snapshot: &Snapshot) -> Option<Lack> {
+    let old = snapshot.old_pods();
+    let (alive, ending) = old.iter().partition::<Vec<&Pod>, _>(|pod| is_alive(pod));
+    if !alive.is_empty() {
+        return lack(Kind::OldPods, &format!("{} old pods left", alive.len()));
+    }
+    if !ending.is_empty() {
+        return lack(Kind::OldPods, &format!("{} old pods ending", ending.len()));
+    }
+    let wanted = i32::try_from(snapshot.wanted()).unwrap_or(i32::MAX);
+    let status = snapshot.deployment.status.clone().unwrap_or_default();
+    let counts = [status.updated_replicas, status.replicas, status.available_replicas];
+    if counts.iter().any(|count| count.unwrap_or(0) != wanted) {
+        let [updated, replicas, available] = counts.map(|count| count.unwrap_or(0));
+        let words = format!("{updated} updated, {available} available, {replicas} in all of {wanted} wanted");
+        return lack(Kind::Controller, &words);
+    }
+    None
+}
+
+/// Returns the first refusal of a pod that the controllers report.
+fn room_lack(snapshot: &Snapshot) -> Option<Lack> {
+    let set = snapshot.new_set().and_then(|set| set.status.as_ref());
+    let sets = set.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let failure =
+        sets.iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
+    let message = failure.and_then(|condition| condition.message.clone())?;
+    lack(Kind::Room, &message)
+}
+
+fn unschedulable(pods: &[&Pod]) -> Option<Lack> {
+    pods.iter().find_map(|pod| {
+        let conditions = pod.status.as_ref()?.conditions.as_deref()?;
+        let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
+        let refused = scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");
+        refused.then(|| Lack { kind: Kind::Room, words: scheduled.message.clone().unwrap_or_default() })
+    })
+}
+
+fn lack(kind: Kind, words: &str) -> Option<Lack> {
+    Some(Lack { kind, words: words.to_owned() })
+}
+
+fn waiting(kind: Kind, words: &str) -> Verdict {
+    Verdict::Waiting(Lack { kind, words: words.to_owned() })
+}
