@@ -22,6 +22,7 @@ pub mod observe;
 pub mod plan;
 pub mod preflight;
 pub mod report;
+pub mod resource;
 
 pub mod verdict;
 

@@ -1,6 +1,5 @@
 //! The lab.
 
 pub mod app;
-pub mod demo;
 pub mod image;
 pub mod load;

@@ -88,6 +88,8 @@ fn tls(error: &rustls::Error) -> Cause {
     };
     Cause::Certificate(match bad {
         Bad::UnknownIssuer => "signed by an unknown authority".to_owned(),
+        // Every cluster's authority is called `kubernetes`, so this is another cluster's certificate.
+        Bad::BadSignature => "signed by another authority of the same name".to_owned(),
         Bad::Expired | Bad::ExpiredContext { .. } => "expired".to_owned(),
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "not valid yet".to_owned(),
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "made out to another name".to_owned(),
@@ -111,4 +113,43 @@ fn plugin(error: &kube::client::AuthError) -> Cause {
         }
         _ => "its answer cannot be used".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (Connect)")]
+    struct Outer(#[source] io::Error);
+
+    fn cause_of(error: io::Error) -> Cause {
+        find(&Outer(error))
+    }
+
+    #[test]
+    fn refused_connection_is_found_below_the_clients_layers() {
+        let cause = cause_of(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!(cause, Cause::Connection("connection refused".to_owned()));
+    }
+
+    #[test]
+    fn certificate_error_is_found_inside_an_io_error() {
+        let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let cause = cause_of(io::Error::new(io::ErrorKind::InvalidData, bad));
+        assert_eq!(cause, Cause::Certificate("signed by an unknown authority".to_owned()));
+    }
+
+    #[test]
+    fn host_name_that_does_not_resolve_is_said_in_short() {
+        let cause =
+            cause_of(io::Error::other("failed to lookup address information: Name or service not known"));
+        assert_eq!(cause, Cause::Connection("no such host name".to_owned()));
+    }
+
+    #[test]
+    fn unknown_error_is_given_by_its_innermost_words() {
+        let cause = cause_of(io::Error::other("something new"));
+        assert_eq!(cause, Cause::Other("something new".to_owned()));
+    }
 }

@@ -75,6 +75,15 @@ pub async fn running(
     Ok((judge(&goal, &snapshot) == Verdict::Complete).then(|| describe(&snapshot, image)))
 }
 
+/// Returns one look at the Deployment and everything that belongs to it.
+///
+/// # Errors
+///
+/// When the Deployment is not there, or the API server does not answer.
+pub async fn look(cluster: &Cluster, target: &Target) -> Result<Snapshot, Error> {
+    Ok(place(cluster, target).await?.look().await?)
+}
+
 /// Returns the template's image, pinned: by its own digest, else by the one that all pods report.
 fn running_image(snapshot: &Snapshot) -> Option<Pinned> {
     let image = snapshot.image();
@@ -132,7 +141,13 @@ async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
     let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &target.namespace);
     let name = format!("{}/{}", target.namespace, target.deployment);
     let doing = format!("get deployment `{name}`");
-    let deployment = api.get(&target.deployment).await.map_err(|error| cluster.describe(error, &doing))?;
+    let deployment = match api.get(&target.deployment).await.map_err(|error| cluster.describe(error, &doing))
+    {
+        Err(error) if error.status() == Some(404) => {
+            return Err(cluster.no_deployment(&target.namespace, &target.deployment).await.into());
+        }
+        answer => answer?,
+    };
     let container =
         preflight::container(&deployment, target.container.as_deref()).map_err(Error::Preflight)?;
     let selector = deployment.spec.as_ref().map(|spec| &spec.selector);

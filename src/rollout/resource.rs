@@ -1,0 +1,181 @@
+//! The `rollout` resource type: check tells what runs, get what ran when, put rolls. What a rollout
+//! is and when it has succeeded is decided in `rollout` itself.
+
+use std::path::PathBuf;
+
+use crate::concourse::{Context, Resource, Response};
+use crate::failure::{Explain, Failure};
+
+mod artifact;
+mod check;
+mod get;
+mod put;
+mod record;
+mod source;
+mod version;
+
+pub use get::GetParams;
+pub use put::PutParams;
+pub use source::Source;
+pub use version::Version;
+
+/// The resource type.
+#[derive(Clone, Copy, Debug)]
+pub struct Rollout;
+
+impl Resource for Rollout {
+    type Source = Source;
+    type Version = Version;
+    type GetParams = GetParams;
+    type PutParams = PutParams;
+
+    async fn check(
+        &self,
+        source: Source,
+        _: Option<Version>,
+        context: &Context,
+    ) -> Result<Vec<Version>, Failure> {
+        check::run(&source, context).await
+    }
+
+    async fn get(
+        &self,
+        source: Source,
+        version: Version,
+        _: GetParams,
+        context: &Context,
+    ) -> Result<Response<Version>, Failure> {
+        get::run(&source, version, context).await
+    }
+
+    async fn put(
+        &self,
+        source: Source,
+        params: PutParams,
+        context: &Context,
+    ) -> Result<Response<Version>, Failure> {
+        put::run(&source, &params, context).await
+    }
+}
+
+/// A request that says something impossible, or files that do not say what they should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that nothing in Kubernetes can have.
+    #[error("`source.{key}` is `{value}`, which is not a Kubernetes name")]
+    Name {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Neither `image` nor `reference`.
+    #[error("`params` names no image: neither `image` nor `reference` is set")]
+    NoImage,
+    /// Both.
+    #[error("`params.image` and `params.reference` are both set, and only one image can be rolled out")]
+    TwoImages,
+    /// A reference that can point at something else tomorrow.
+    #[error("`params.reference` is `{value}`, which names no digest")]
+    Unpinned {
+        /// The reference.
+        value: String,
+    },
+    /// A reference that is none.
+    #[error("{place} is `{value}`, which is not {wanted}")]
+    Malformed {
+        /// The key or file.
+        place: String,
+        /// What it holds.
+        value: String,
+        /// What it should hold.
+        wanted: &'static str,
+    },
+    /// A path that leads out of the step's directory.
+    #[error("`params.image` is `{path}`, which is outside of the step's directory")]
+    Outside {
+        /// The path.
+        path: String,
+    },
+    /// A directory that is not there.
+    #[error("`params.image` is `{path}`, and there is no such directory in the step")]
+    NoDirectory {
+        /// The path.
+        path: String,
+        /// The directories there are.
+        known: Vec<String>,
+    },
+    /// A file that an image's directory has.
+    #[error("`{}` cannot be read", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Too short a wait to mean anything, or longer than any build lives.
+    #[error("`params.{key}` is {given}, which is not between {least} and {most} seconds")]
+    Seconds {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        given: u64,
+        /// The smallest value.
+        least: u64,
+        /// The greatest value.
+        most: u64,
+    },
+    /// A version of a Deployment that says nothing about its image any more.
+    #[error("nothing in the cluster tells which image `{digest}` of `{deployment}` was")]
+    Forgotten {
+        /// The version's digest.
+        digest: String,
+        /// `namespace/name`.
+        deployment: String,
+    },
+    /// The directory cannot be written to.
+    #[error("failed to write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Explain for Error {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Name { .. } => {
+                "names are lower-case letters, digits, `-` and `.`, as `kubectl get` shows them".to_owned()
+            }
+            Self::NoImage | Self::TwoImages => {
+                "set `image` to the name of an image-digest get, or `reference` to REPOSITORY@sha256:…".to_owned()
+            }
+            Self::Unpinned { .. } => {
+                "a tag may point elsewhere by the time a pod starts: use `image` with an image-digest get, or write \
+                 REPOSITORY@sha256:…"
+                    .to_owned()
+            }
+            Self::Malformed { .. } | Self::NoFile { .. } => {
+                "`image` is the directory of a get that writes `repository` and `digest`: image-digest, registry-image, \
+                 kpack-trigger or rollout"
+                    .to_owned()
+            }
+            Self::Outside { .. } => "write it relative to the step: the name of a get".to_owned(),
+            Self::NoDirectory { known, .. } if known.is_empty() => {
+                "the step has no directories: put a `get` of the image before this `put`".to_owned()
+            }
+            Self::NoDirectory { known, .. } => format!("the step has: {}", known.join(", ")),
+            Self::Seconds { key: "wait_until_ready", .. } => {
+                "0 means: write the image and do not wait".to_owned()
+            }
+            Self::Seconds { .. } => "leave it out for 5 seconds".to_owned(),
+            Self::Forgotten { .. } => "run check again and get the version that runs now".to_owned(),
+            Self::Write { .. } => "the step's directory must be writable".to_owned(),
+        })
+    }
+}

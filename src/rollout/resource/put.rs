@@ -1,0 +1,171 @@
+//! put: rolls the Deployment to an image, by digest, and answers with the state that it reached.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, Unexpected};
+use serde_json::Value;
+
+use super::{Error, Source, Version, artifact};
+use crate::cluster;
+use crate::concourse::{Context, Response};
+use crate::failure::Failure;
+use crate::rollout::driver::lines::Lines;
+use crate::rollout::driver::{self, Site};
+use crate::rollout::{Drain, Order};
+
+/// How long new pods may take when nobody says.
+const WAIT: u64 = 180;
+/// How long old pods live on after the last endpoint named them, when nobody says.
+const DRAIN_WAIT: u64 = 5;
+/// No build waits longer than a day, and no drain is worth an hour.
+const LONGEST_WAIT: u64 = 86_400;
+const LONGEST_DRAIN_WAIT: u64 = 3_600;
+
+/// What to roll out, and how.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PutParams {
+    /// The directory of a get that wrote `repository` and `digest` (or `image`). This or `reference`.
+    #[serde(deserialize_with = "cluster::optional_text")]
+    pub image: Option<String>,
+    /// `REPOSITORY@sha256:…`. A tag is refused. This or `image`.
+    #[serde(deserialize_with = "cluster::optional_text")]
+    pub reference: Option<String>,
+    /// How many seconds the new pods may take to be ready, 0 to 86400; 0 writes the image and does
+    /// not wait.
+    #[serde(deserialize_with = "wait_seconds")]
+    #[schemars(with = "Seconds", range(min = 0, max = 86_400))]
+    pub wait_until_ready: u64,
+    /// How the old pods leave: `auto`, `detached`, `rolling` or `none`.
+    pub drain: Drain,
+    /// How many seconds old pods go on serving after the last endpoint named them, 1 to 3600. Less
+    /// than 5 trusts every node to be quick.
+    #[serde(deserialize_with = "drain_seconds")]
+    #[schemars(with = "Seconds", range(min = 1, max = 3_600))]
+    pub drain_wait: u64,
+}
+
+impl Default for PutParams {
+    fn default() -> Self {
+        Self {
+            image: None,
+            reference: None,
+            wait_until_ready: WAIT,
+            drain: Drain::default(),
+            drain_wait: DRAIN_WAIT,
+        }
+    }
+}
+
+/// Seconds as pipelines pass them: a number, or text that is one. For the schema only.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what the functions below read")]
+enum Seconds {
+    Number(u64),
+    Text(String),
+}
+
+/// Refuses what cannot work, then rolls.
+pub(super) async fn run(
+    source: &Source,
+    params: &PutParams,
+    context: &Context,
+) -> Result<Response<Version>, Failure> {
+    source.inspect()?;
+    params.inspect()?;
+    let artifact = artifact::of(params, &context.directory)?;
+    let cluster = source.connect().await?;
+    let target = source.target(&cluster);
+    if source.debug {
+        let version = cluster.version.as_deref().unwrap_or("of unknown version");
+        context.log.line(format!("API server {} {version}, namespace {}", cluster.address, target.namespace));
+    }
+    let order = Order {
+        image: artifact.image,
+        tag: artifact.tag,
+        wait: (params.wait_until_ready > 0).then(|| Duration::from_secs(params.wait_until_ready)),
+        drain: params.drain,
+        drain_wait: Duration::from_secs(params.drain_wait),
+        build: context.build.clone(),
+    };
+    let site = Site {
+        cluster: &cluster,
+        registry: &source.registry,
+        log: &context.log,
+        reporter: &Lines::to(context.log.clone()),
+        interrupted: context.interrupted.clone(),
+    };
+    let outcome = driver::roll(&site, &target, &order).await?;
+    Ok(Response { version: Version::from(&outcome.running), metadata: outcome.fields })
+}
+
+impl PutParams {
+    fn inspect(&self) -> Result<(), Error> {
+        let bounds = [
+            ("wait_until_ready", self.wait_until_ready, 0, LONGEST_WAIT),
+            ("drain_wait", self.drain_wait, 1, LONGEST_DRAIN_WAIT),
+        ];
+        let wrong = bounds.into_iter().find(|(_, given, least, most)| given < least || given > most);
+        wrong.map_or(Ok(()), |(key, given, least, most)| Err(Error::Seconds { key, given, least, most }))
+    }
+}
+
+fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(seconds(deserializer)?.unwrap_or(WAIT))
+}
+
+fn drain_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(seconds(deserializer)?.unwrap_or(DRAIN_WAIT))
+}
+
+/// Reads whole seconds. Pipelines pass variables as text, and unset ones as null or as nothing.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    const EXPECTED: &str = "whole seconds, 0 or more";
+    let value = Value::deserialize(deserializer)?;
+    let read = match &value {
+        Value::Null => return Ok(None),
+        Value::String(text) if text.trim().is_empty() => return Ok(None),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => number.as_u64(),
+        _ => None,
+    };
+    read.map(Some).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("something else"), &EXPECTED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<PutParams, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn seconds_are_numbers_or_text_that_is_one() {
+        for (given, wanted) in [("30", 30), ("\"30\"", 30), ("0", 0), ("null", WAIT), ("\"\"", WAIT)] {
+            let params = read(&format!(r#"{{"wait_until_ready": {given}}}"#)).unwrap();
+            assert_eq!(params.wait_until_ready, wanted, "{given}");
+        }
+        for bad in ["-1", "1.5", "\"3m\"", "true", "[]"] {
+            let error = read(&format!(r#"{{"drain_wait": {bad}}}"#)).unwrap_err();
+            assert!(error.contains("expected whole seconds"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn waits_that_mean_nothing_are_refused() {
+        for json in [r#"{"drain_wait": 0}"#, r#"{"drain_wait": 3601}"#, r#"{"wait_until_ready": 86401}"#] {
+            assert!(matches!(read(json).unwrap().inspect(), Err(Error::Seconds { .. })), "{json}");
+        }
+        assert!(read("{}").unwrap().inspect().is_ok());
+    }
+
+    #[test]
+    fn drain_is_one_of_four_words() {
+        assert_eq!(read(r#"{"drain": "detached"}"#).unwrap().drain, Drain::Detached);
+        assert!(read(r#"{"drain": "fast"}"#).unwrap_err().contains("expected one of"));
+    }
+}

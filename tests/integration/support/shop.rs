@@ -1,0 +1,138 @@
+//! One Deployment with three pods behind a Service, as a cluster shows them when all is well:
+//! `shop/app`, container `app`, revision 4.
+
+use serde_json::{Value, json};
+
+use super::apiserver::ApiServer;
+
+/// The repository of the image.
+pub(crate) const REPOSITORY: &str = "127.0.0.1:9/shop/app";
+/// The Deployment's uid.
+pub(crate) const UID: &str = "b5ce10e4-0000-4000-8000-000000000001";
+/// Where the Deployment is.
+pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/app";
+
+const SET_UID: &str = "b5ce10e4-0000-4000-8000-000000000002";
+
+/// Returns a digest that is easy to tell from others: `a` gives `sha256:aaa…`.
+pub(crate) fn digest(letter: char) -> String {
+    format!("sha256:{}", letter.to_string().repeat(64))
+}
+
+/// Fills the server with a Deployment that runs [`digest`]`(letter)` on all its pods.
+pub(crate) fn fill(server: &ApiServer, letter: char) {
+    server.put(DEPLOYMENT, deployment(letter));
+    server.put("/apis/apps/v1/namespaces/shop/replicasets/app-7c9", replica_set(letter));
+    for number in 1..=3 {
+        server.put(&pod_path(number), pod(number, letter));
+    }
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "app", "namespace": "shop", "uid": "b5ce10e4-0000-4000-8000-000000000003"},
+        "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    server.put("/api/v1/namespaces/shop/services/app", service);
+    let endpoints: Vec<Value> = (1..=3).map(endpoint).collect();
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "app-x", "namespace": "shop", "labels": {"kubernetes.io/service-name": "app"}},
+        "endpoints": endpoints, "ports": [{"port": 8080}],
+    });
+    server.put("/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/app-x", slice);
+}
+
+/// Returns the path of a pod.
+pub(crate) fn pod_path(number: u32) -> String {
+    format!("/api/v1/namespaces/shop/pods/app-7c9-{number}")
+}
+
+/// Returns a pod that reports [`digest`]`(letter)`.
+pub(crate) fn pod(number: u32, letter: char) -> Value {
+    let image = format!("{REPOSITORY}@{}", digest(letter));
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("app-7c9-{number}"), "namespace": "shop", "uid": pod_uid(number),
+            "labels": {"app": "shop", "pod-template-hash": "7c9"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-7c9",
+                "uid": SET_UID, "controller": true}],
+        },
+        "spec": {"containers": [{"name": "app", "image": image}]},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "app", "ready": true, "restartCount": 0, "image": image,
+                "imageID": image, "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}}}],
+        },
+    })
+}
+
+/// Returns the Deployment, rolled out.
+pub(crate) fn deployment(letter: char) -> Value {
+    let digest = digest(letter);
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {
+            "name": "app", "namespace": "shop", "uid": UID, "generation": 4,
+            "annotations": {
+                "deployment.kubernetes.io/revision": "4",
+                "rollway.dev/digest": digest,
+                "rollway.dev/tag": "latest",
+                "rollway.dev/previous": format!("{REPOSITORY}@{}", self::digest('0')),
+                "rollway.dev/build": "https://ci.example/builds/7",
+                "rollway.dev/tool": "rollway 0.1.0",
+                "rollway.dev/at": "2026-01-02T03:04:00Z",
+            },
+        },
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app": "shop"}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": template(&digest, &json!({"app": "shop"})),
+        },
+        "status": {
+            "observedGeneration": 4, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3,
+            "availableReplicas": 3,
+            "conditions": [
+                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable",
+                 "lastUpdateTime": "2026-01-02T03:04:30Z"},
+            ],
+        },
+    })
+}
+
+fn replica_set(letter: char) -> Value {
+    let labels = json!({"app": "shop", "pod-template-hash": "7c9"});
+    let annotations = deployment(letter)["metadata"]["annotations"].clone();
+    json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {
+            "name": "app-7c9", "namespace": "shop", "uid": SET_UID, "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "app", "uid": UID,
+                "controller": true}],
+        },
+        "spec": {"replicas": 3, "selector": {"matchLabels": labels}, "template": template(&digest(letter), &labels)},
+        "status": {"replicas": 3, "readyReplicas": 3, "availableReplicas": 3},
+    })
+}
+
+fn template(digest: &str, labels: &Value) -> Value {
+    json!({
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "app", "image": format!("{REPOSITORY}@{digest}"),
+            "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}]},
+    })
+}
+
+fn endpoint(number: u32) -> Value {
+    json!({
+        "addresses": [format!("10.0.0.{number}")],
+        "conditions": {"ready": true, "serving": true, "terminating": false},
+        "targetRef": {"kind": "Pod", "name": format!("app-7c9-{number}"), "uid": pod_uid(number)},
+    })
+}
+
+fn pod_uid(number: u32) -> String {
+    format!("b5ce10e4-0000-4000-8000-00000000001{number}")
+}
