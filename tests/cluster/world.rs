@@ -1,0 +1,364 @@
+//! The lab as the tests see it: an application in a namespace of its own, images to roll it to, the
+//! rollout's executable, and what is there afterwards.
+
+use std::collections::BTreeMap;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use rollway_lab::image::{Registry, SampleApp, sample_app};
+use rollway_lab::load::{Lane, Load, Target};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long anything in the lab may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The lab's cluster and registry.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) kubeconfig: String,
+    pub(crate) registry: String,
+}
+
+impl World {
+    /// Connects to the lab that `lab exec` describes in the environment.
+    pub(crate) async fn connect() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let variable = |name: &str| {
+            std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by `make test`"))
+        };
+        let kubeconfig = std::fs::read_to_string(variable("KUBECONFIG")).unwrap();
+        let access = rollway::cluster::Access {
+            kubeconfig: Some(kubeconfig.clone().into()),
+            ..rollway::cluster::Access::default()
+        };
+        let cluster = rollway::cluster::connect(&access).await.unwrap();
+        Self { client: cluster.client, kubeconfig, registry: variable("ROLLWAY_REGISTRY") }
+    }
+
+    /// Pushes an image of the sample application and returns `repository@digest`.
+    pub(crate) async fn publish(&self, runtime: &str, switches: &[(&str, &str)]) -> String {
+        let program = SampleApp::program().unwrap();
+        let app = SampleApp::new("foo", &program).runtime(runtime);
+        let app = switches.iter().fold(app, |app, (key, value)| app.switch(key, value));
+        let image = sample_app(&app).unwrap();
+        let registry = Registry::new(&format!("http://{}", self.registry), None, None).unwrap();
+        let digest = registry.push(&image, "cluster-tests", "latest").await.unwrap();
+        let digest = digest.rsplit_once('@').map_or(digest.clone(), |(_, digest)| digest.to_owned());
+        format!("{}/cluster-tests@{digest}", self.registry)
+    }
+
+    /// Makes a namespace with the application in it and waits until it serves.
+    pub(crate) async fn deploy(&self, shape: Shape<'_>) -> App {
+        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let namespace = format!("test-{:x}", nanos & 0xffff_ffff_ffff);
+        let app = App { world: self.clone(), namespace: namespace.clone() };
+        let object = json!({ "metadata": { "name": namespace } });
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+        if let Some(pods) = shape.pod_quota {
+            app.apply("v1", "ResourceQuota", &json!({ "spec": { "hard": { "pods": pods.to_string() } } }))
+                .await;
+        }
+        app.apply("v1", "Service", &shape.service()).await;
+        app.apply("apps/v1", "Deployment", &shape.deployment()).await;
+        app.until("the application serves", |view| view.ready() == shape.replicas).await;
+        app
+    }
+}
+
+/// What the application in a test looks like.
+#[derive(Clone)]
+pub(crate) struct Shape<'a> {
+    pub(crate) image: &'a str,
+    pub(crate) replicas: usize,
+    pub(crate) env: &'a [(&'a str, &'a str)],
+    pub(crate) pre_stop: Option<u64>,
+    pub(crate) strategy: Value,
+    pub(crate) pod_quota: Option<usize>,
+}
+
+impl<'a> Shape<'a> {
+    /// Three pods that die at once on SIGTERM, without a hook, with the API's default strategy.
+    pub(crate) fn dies_at_once(image: &'a str) -> Self {
+        Self {
+            image,
+            replicas: 3,
+            env: &[("ON_SIGTERM", "die")],
+            pre_stop: None,
+            strategy: json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": "25%" } }),
+            pod_quota: None,
+        }
+    }
+
+    fn service(&self) -> Value {
+        json!({ "spec": { "type": "NodePort", "selector": { "app": "app" },
+            "ports": [{ "port": 80, "targetPort": 8080 }] } })
+    }
+
+    fn deployment(&self) -> Value {
+        let env: Vec<Value> =
+            self.env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let mut container = json!({
+            "name": "app", "image": self.image, "env": env,
+            "readinessProbe": {
+                "httpGet": { "path": "/actuator/health", "port": 8080 },
+                "periodSeconds": 1, "failureThreshold": 1,
+            },
+        });
+        if let Some(seconds) = self.pre_stop {
+            container["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": seconds } } });
+        }
+        json!({ "spec": {
+            "replicas": self.replicas,
+            "strategy": self.strategy,
+            "selector": { "matchLabels": { "app": "app" } },
+            "template": {
+                "metadata": { "labels": { "app": "app" } },
+                "spec": { "containers": [container], "automountServiceAccountToken": false },
+            },
+        } })
+    }
+}
+
+/// One application under test.
+pub(crate) struct App {
+    pub(crate) world: World,
+    pub(crate) namespace: String,
+}
+
+impl App {
+    /// Returns an API of the application's namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.world.client.clone(), &self.namespace)
+    }
+
+    async fn apply(&self, version: &str, kind: &str, body: &Value) {
+        let mut object = body.clone();
+        object["apiVersion"] = version.into();
+        object["kind"] = kind.into();
+        object["metadata"] = json!({ "name": "app", "namespace": self.namespace });
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let kind = kube::core::GroupVersionKind::gvk(group, version, kind);
+        let resource = kube::core::ApiResource::from_gvk(&kind);
+        let api: Api<kube::core::DynamicObject> =
+            Api::namespaced_with(self.world.client.clone(), &self.namespace, &resource);
+        api.patch("app", &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+    }
+
+    /// Changes the Deployment as somebody else would.
+    pub(crate) async fn change(&self, patch: Value) {
+        self.api::<Deployment>().patch("app", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    /// Looks at everything once.
+    pub(crate) async fn view(&self) -> View {
+        let everything = ListParams::default();
+        View {
+            deployment: self.api::<Deployment>().get("app").await.unwrap(),
+            pods: self.api::<Pod>().list(&everything).await.unwrap().items,
+        }
+    }
+
+    /// Waits until a look satisfies `wanted`.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&View) -> bool) -> View {
+        let started = Instant::now();
+        loop {
+            let view = self.view().await;
+            if wanted(&view) {
+                return view;
+            }
+            assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {view:#?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Returns the application's address on loopback.
+    pub(crate) async fn address(&self) -> std::net::SocketAddr {
+        let service = self.api::<Service>().get("app").await.unwrap();
+        let port = service.spec.unwrap().ports.unwrap()[0].node_port.unwrap();
+        ([127, 0, 0, 1], u16::try_from(port).unwrap()).into()
+    }
+
+    /// Starts requests on a new connection each.
+    pub(crate) async fn load(&self, rate: f64) -> Load {
+        let lanes = vec![Lane::Fresh { rate }];
+        Load::start(Target { name: self.namespace.clone(), address: self.address().await, lanes }).unwrap()
+    }
+
+    /// Returns what the pipeline would send to the rollout resource.
+    pub(crate) fn request(&self, params: Value) -> Value {
+        json!({
+            "source": { "kubeconfig": self.world.kubeconfig, "namespace": self.namespace, "deployment": "app" },
+            "params": params,
+        })
+    }
+
+    /// Starts a put and leaves it running.
+    pub(crate) async fn start_put(&self, params: Value) -> Put {
+        Put::start("out", self.request(params)).await
+    }
+
+    /// Runs a put to its end.
+    pub(crate) async fn put(&self, params: Value) -> Ended {
+        self.start_put(params).await.end().await
+    }
+
+    /// Runs a check with the given cursor and returns the versions.
+    pub(crate) async fn check(&self, cursor: Option<&Value>) -> Vec<Value> {
+        let mut request = self.request(Value::Null);
+        request.as_object_mut().unwrap().remove("params");
+        if let Some(cursor) = cursor {
+            request["version"] = cursor.clone();
+        }
+        let ended = Put::start("check", request).await.end().await;
+        assert!(ended.success, "{}", ended.stderr);
+        serde_json::from_str(&ended.stdout).unwrap()
+    }
+
+    /// Takes the namespace away; the pods go in the background.
+    pub(crate) async fn remove(self) {
+        let namespaces: Api<Namespace> = Api::all(self.world.client.clone());
+        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
+    }
+}
+
+/// The resource's executable under way.
+pub(crate) struct Put {
+    child: Child,
+    lines: tokio::io::Lines<BufReader<tokio::process::ChildStderr>>,
+    said: Vec<String>,
+    directory: tempfile::TempDir,
+}
+
+impl Put {
+    async fn start(step: &str, request: Value) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rollout"))
+            .arg(step)
+            .arg(directory.path())
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(request.to_string().as_bytes()).await.unwrap();
+        drop(stdin);
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines, said: Vec::new(), directory }
+    }
+
+    /// Waits until a line of the log contains `words`; `false` if the put ended before.
+    pub(crate) async fn says(&mut self, words: &str) -> bool {
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            self.said.push(line);
+            if self.said.last().is_some_and(|line| line.contains(words)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) async fn kill(mut self) -> Vec<String> {
+        self.child.kill().await.unwrap();
+        self.said
+    }
+
+    /// Ends it as Concourse does when a build is aborted.
+    pub(crate) async fn terminate(self) -> Ended {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        self.end().await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(mut self) -> Ended {
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            self.said.push(line);
+        }
+        let Output { status, stdout, .. } = self.child.wait_with_output().await.unwrap();
+        drop(self.directory);
+        Ended {
+            success: status.success(),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: self.said.join("\n"),
+        }
+    }
+}
+
+/// How an executable ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// Returns the version that it answered.
+    pub(crate) fn version(&self) -> Value {
+        assert!(self.success, "{}", self.stderr);
+        serde_json::from_str::<Value>(&self.stdout).unwrap()["version"].clone()
+    }
+}
+
+/// One look at the namespace.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) deployment: Deployment,
+    pub(crate) pods: Vec<Pod>,
+}
+
+impl View {
+    /// Counts the pods that are ready and not ending.
+    pub(crate) fn ready(&self) -> usize {
+        self.pods.iter().filter(|pod| rollway::rollout::observe::is_ready(pod)).count()
+    }
+
+    /// Returns the image of each pod that is not ending.
+    pub(crate) fn images(&self) -> BTreeMap<String, String> {
+        let alive = self.pods.iter().filter(|pod| rollway::rollout::observe::is_alive(pod));
+        alive
+            .map(|pod| (pod.name_any(), pod.spec.as_ref().unwrap().containers[0].image.clone().unwrap()))
+            .collect()
+    }
+
+    /// Returns the settings that a rollout may change for its own purposes.
+    pub(crate) fn settings(&self) -> Value {
+        let spec = serde_json::to_value(&self.deployment.spec).unwrap();
+        json!([spec["strategy"], spec["minReadySeconds"], spec["progressDeadlineSeconds"], spec["replicas"]])
+    }
+
+    /// Asserts that only `replicas` pods of `image` are there, all owned, and that nothing of a rollout is left.
+    #[track_caller]
+    pub(crate) fn assert_settled(&self, image: &str, replicas: usize, settings: &Value) {
+        let images = self.images();
+        assert_eq!(images.len(), replicas, "{images:#?}");
+        assert!(images.values().all(|running| running == image), "wanted {image}, have {images:#?}");
+        let orphans: Vec<String> = self
+            .pods
+            .iter()
+            .filter(|pod| pod.owner_references().is_empty())
+            .map(ResourceExt::name_any)
+            .collect();
+        assert!(orphans.is_empty(), "{orphans:?}");
+        assert_eq!(&self.settings(), settings);
+        let journal = self.deployment.annotations().get(rollway::rollout::annotations::JOURNAL);
+        assert!(journal.is_none_or(|journal| journal == "finished"), "{journal:?}");
+    }
+}
