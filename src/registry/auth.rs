@@ -81,6 +81,11 @@ pub(super) fn secrets(access: &Access) -> Vec<String> {
     credentials.unwrap_or_default()
 }
 
+/// Returns the secret part of an `Authorization` header.
+pub(super) fn sent(header: &HeaderValue) -> Option<String> {
+    header.to_str().ok()?.split_once(' ').map(|(_, secret)| secret.to_owned())
+}
+
 /// Builds the token request: the scope that is needed here, and the ones that the challenge adds.
 fn token_url(
     realm: &str,

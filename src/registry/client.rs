@@ -28,7 +28,6 @@ pub struct Client {
     transport: Transport,
     policy: Policy,
     log: Log,
-    traced: bool,
     session: Mutex<Option<Session>>,
 }
 
@@ -58,7 +57,6 @@ impl Client {
             transport: Transport::new(access)?,
             policy: Policy::default(),
             log: log.clone(),
-            traced: false,
             session: Mutex::new(None),
         })
     }
@@ -73,7 +71,7 @@ impl Client {
     /// Logs every request with its outcome.
     #[must_use]
     pub fn traced(mut self) -> Self {
-        self.traced = true;
+        self.transport.trace(&self.log);
         self
     }
 
@@ -157,12 +155,14 @@ impl Client {
     async fn call(&self, call: &Call) -> Result<Answer, Error> {
         let mut attempts = Attempts::new(self.policy);
         let started = Instant::now();
+        let mut before = None;
         loop {
             let attempt = timeout_at(started + self.policy.deadline, self.attempt(call)).await;
             let error = match attempt {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
-                Err(_) => self.too_slow(call),
+                // What went wrong before says more than that there was no time for another try.
+                Err(_) => before.take().unwrap_or_else(|| self.too_slow(call)),
             };
             let Some(setback) = error.setback() else {
                 return Err(error);
@@ -176,14 +176,18 @@ impl Client {
                 Next::Wait(wait) => {
                     self.log.line(format_args!("retrying in {:.1} s: {error}", wait.as_secs_f64()));
                     tokio::time::sleep(wait).await;
+                    before = Some(error);
                 }
                 Next::AskedTooMuch(asked) => {
                     return Err(Error::Throttled { seconds: asked.as_secs(), last: Box::new(error) });
                 }
                 Next::Stop if attempts.failed() == 1 => return Err(error),
                 Next::Stop => {
-                    let (attempts, seconds) = (attempts.failed(), elapsed.as_secs());
-                    return Err(Error::GaveUp { attempts, seconds, last: Box::new(error) });
+                    return Err(Error::GaveUp {
+                        attempts: attempts.failed(),
+                        took: elapsed,
+                        last: Box::new(error),
+                    });
                 }
             }
         }
@@ -194,14 +198,14 @@ impl Client {
         let session = self.session().await?;
         let answer = self.send(call, &session).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
-            return self.judged(answer);
+            return self.judged(answer, &session);
         }
         match self.renewed(&session, &ping::challenges(&answer)).await? {
             Some(session) => {
                 let answer = self.send(call, &session).await?;
-                self.judged(answer)
+                self.judged(answer, &session)
             }
-            None => self.judged(answer),
+            None => self.judged(answer, &session),
         }
     }
 
@@ -209,19 +213,22 @@ impl Client {
         let url = session.base.join(&call.path).map_err(|error| Error::Client(error.into()))?;
         let authorization = session.authorization.clone();
         let ask = Ask { method: call.method.clone(), url, accept: call.accept, authorization };
-        let answer = self.transport.send(ask).await;
-        self.trace(&answer);
-        answer
+        self.transport.send(ask).await
     }
 
     /// Lets through what a caller can use: success, 404, and a refused method.
-    fn judged(&self, answer: Answer) -> Result<Answer, Error> {
+    fn judged(&self, answer: Answer, session: &Session) -> Result<Answer, Error> {
         let is_no_method =
             matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         let is_fine = answer.status.is_success()
             || answer.status == StatusCode::NOT_FOUND
             || (answer.method == Method::HEAD && is_no_method);
-        if is_fine { Ok(answer) } else { Err(refusal(&answer, &auth::secrets(&self.access))) }
+        if is_fine {
+            return Ok(answer);
+        }
+        let mut secrets = auth::secrets(&self.access);
+        secrets.extend(session.authorization.as_ref().and_then(auth::sent));
+        Err(refusal(&answer, &secrets))
     }
 
     /// Returns the session, making it on first use.
@@ -231,9 +238,6 @@ impl Client {
             return Ok(session.clone());
         }
         let found = ping::ping(&self.transport, &self.repository, &self.access).await?;
-        if self.traced {
-            self.log.line(format_args!("GET {}v2/: wants {} logins", found.base, found.challenges.len()));
-        }
         let session = self.login(found.base, &found.challenges).await?;
         *slot = Some(session.clone());
         Ok(session)
@@ -265,20 +269,6 @@ impl Client {
             url: format!("{}/{}", self.repository.host(), call.path),
             trouble: Trouble::Timeout,
             text: Trouble::Timeout.to_string(),
-        }
-    }
-
-    fn trace(&self, answer: &Result<Answer, Error>) {
-        if self.traced {
-            match answer {
-                Ok(answer) => self.log.line(format_args!(
-                    "{} {}: {}",
-                    answer.method,
-                    redacted(&answer.asked),
-                    answer.status
-                )),
-                Err(error) => self.log.line(error),
-            }
         }
     }
 }

@@ -94,12 +94,12 @@ pub enum Error {
         problem: String,
     },
     /// The time for retries is over.
-    #[error("gave up after {attempts} attempts in {seconds} s")]
+    #[error("gave up after {attempts} attempts in {:.1} s", took.as_secs_f64())]
     GaveUp {
         /// How many requests were made.
         attempts: u32,
         /// How long it took.
-        seconds: u64,
+        took: Duration,
         /// What the last one met.
         #[source]
         last: Box<Error>,

@@ -9,7 +9,7 @@ use super::challenge::{self, Challenge};
 use super::client::refusal;
 use super::reference::Schemes;
 use super::transport::{Answer, Ask, Transport};
-use super::{Access, Error, Repository};
+use super::{Access, Error, Repository, auth};
 
 /// Where https and http are both allowed, http starts after this long without an answer: a firewall
 /// that swallows port 443 must not cost a connect timeout on every check.
@@ -29,11 +29,12 @@ pub(super) async fn ping(
     repository: &Repository,
     access: &Access,
 ) -> Result<Found, Error> {
-    let secure = one(transport, repository, "https");
+    let secrets = auth::secrets(access);
+    let secure = one(transport, repository, "https", &secrets);
     match repository.schemes(access) {
         Schemes::Secure => secure.await,
         Schemes::SecureThenPlain => {
-            let plain = one(transport, repository, "http");
+            let plain = one(transport, repository, "http", &secrets);
             tokio::pin!(secure);
             tokio::select! {
                 biased;
@@ -84,7 +85,12 @@ fn is_connection(error: &Error) -> bool {
     matches!(error, Error::Unreachable { .. })
 }
 
-async fn one(transport: &Transport, repository: &Repository, scheme: &str) -> Result<Found, Error> {
+async fn one(
+    transport: &Transport,
+    repository: &Repository,
+    scheme: &str,
+    secrets: &[String],
+) -> Result<Found, Error> {
     let base = format!("{scheme}://{}/", repository.host());
     let malformed = || Error::Repository {
         repository: repository.given().to_owned(),
@@ -95,7 +101,7 @@ async fn one(transport: &Transport, repository: &Repository, scheme: &str) -> Re
     let answer = transport.send(Ask::get(asked)).await?;
     match answer.status {
         StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(found(base, &answer)),
-        _ => Err(refusal(&answer, &[])),
+        _ => Err(refusal(&answer, secrets)),
     }
 }
 

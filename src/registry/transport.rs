@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::{Access, Error, Trouble};
+use crate::log::Log;
 
 /// Manifests and configs beyond this are no honest ones: registries themselves refuse manifests
 /// above 4 MiB.
@@ -55,6 +56,7 @@ pub(super) struct Answer {
 /// The connections to a registry and to its token server.
 pub(super) struct Transport {
     client: reqwest::Client,
+    trace: Option<Log>,
 }
 
 impl Transport {
@@ -74,11 +76,29 @@ impl Transport {
             .tls_certs_merge(extra.clone())
             .build()
             .or_else(|_| builder().tls_certs_only(extra).build());
-        Ok(Self { client: client.map_err(|error| Error::Client(error.into()))? })
+        Ok(Self { client: client.map_err(|error| Error::Client(error.into()))?, trace: None })
+    }
+
+    /// Tells `log` about every request from now on.
+    pub(super) fn trace(&mut self, log: &Log) {
+        self.trace = Some(log.clone());
     }
 
     /// Sends `ask` and reads the whole answer, whatever its status.
     pub(super) async fn send(&self, ask: Ask) -> Result<Answer, Error> {
+        let answer = self.exchange(ask).await;
+        if let Some(log) = &self.trace {
+            match &answer {
+                Ok(Answer { method, asked, status, .. }) => {
+                    log.line(format_args!("{method} {}: {status}", redacted(asked)));
+                }
+                Err(error) => log.line(error),
+            }
+        }
+        answer
+    }
+
+    async fn exchange(&self, ask: Ask) -> Result<Answer, Error> {
         let (method, asked) = (ask.method.clone(), ask.url.clone());
         let failed = |error| unreachable(&method, &asked, error);
         let mut request = self.client.request(ask.method, ask.url);
@@ -165,11 +185,16 @@ fn diagnose(error: &reqwest::Error) -> (Trouble, String) {
     (trouble, innermost)
 }
 
+/// Finds a TLS error in an `io::Error`, which hides what it carries from `source()` and may carry
+/// another of its kind.
+fn hidden(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| inner.downcast_ref().and_then(hidden))
+}
+
 fn known(layer: &(dyn StdError + 'static)) -> Option<(Trouble, String)> {
-    let tls = layer.downcast_ref::<rustls::Error>();
     let io = layer.downcast_ref::<io::Error>();
-    // An io::Error hides the error it carries from `source()`.
-    let tls = tls.or_else(|| io?.get_ref()?.downcast_ref());
+    let tls = layer.downcast_ref::<rustls::Error>().or_else(|| io.and_then(hidden));
     if let Some(error) = tls {
         let trouble = match error {
             rustls::Error::InvalidCertificate(_) => Trouble::Certificate,

@@ -1,7 +1,14 @@
 //! The real executables against in-process servers: no root, no network but loopback, no cluster.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod executables_contract;
+mod image_digest_auth;
+mod image_digest_check;
+mod image_digest_faults;
+mod image_digest_get;
+mod image_digest_inputs;
 mod layers;
+mod registry_client;
 mod rollout_access;
 mod rollout_check;
 mod rollout_get;

@@ -1,0 +1,204 @@
+//! `image-digest in`: four small files that name the image, and what people see beside them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::registry::{Fault, Registry};
+use crate::support::toolkit::{Outcome, Toolkit};
+
+fn get(toolkit: &Toolkit, directory: &Path, request: &Value) -> Outcome {
+    toolkit.step("image-digest", "in", Some(directory), &request.to_string())
+}
+
+fn request(registry: &Registry, digest: &str) -> Value {
+    json!({
+        "source": {"repository": registry.repository("app")},
+        "version": {"tag": "latest", "digest": digest},
+    })
+}
+
+fn files(directory: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
+    entries.map(|entry| (name(&entry), fs::read_to_string(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn files_name_the_image_without_a_newline() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let digest = registry.image("app", "latest", &[]);
+    let directory = toolkit.folder("get");
+    let outcome = get(&toolkit, &directory, &request(&registry, &digest));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let repository = registry.repository("app");
+    let wanted = [
+        ("digest", digest.clone()),
+        ("image", format!("{repository}@{digest}")),
+        ("repository", repository),
+        ("tag", "latest".to_owned()),
+    ];
+    assert_eq!(files(&directory), wanted.map(|(name, text)| (name.to_owned(), text)).into());
+    assert_eq!(outcome.json()["version"], json!({"tag": "latest", "digest": digest}));
+}
+
+#[test]
+fn nothing_but_manifest_and_config_is_asked_for() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let digest = registry.image("app", "latest", &[]);
+    get(&toolkit, &toolkit.folder("get"), &request(&registry, &digest));
+    let requests = registry.requests();
+    assert_eq!(requests[..2], ["GET /v2/".to_owned(), format!("GET /v2/app/manifests/{digest}")]);
+    assert!(requests.len() == 3 && requests[2].starts_with("GET /v2/app/blobs/sha256:"), "{requests:?}");
+}
+
+#[test]
+fn metadata_comes_from_the_images_own_labels() {
+    let registry = Registry::plain();
+    let labels = [
+        ("org.opencontainers.image.revision", "f00ba4"),
+        ("org.opencontainers.image.source", "https://git.example.com/app"),
+        ("io.buildpacks.build.metadata", r#"{"buildpacks": [{"id": "paketo/java", "version": "9.1"}]}"#),
+    ];
+    let digest = registry.image("app", "latest", &labels);
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]").filter(&digest, "[DIGEST]");
+    let outcome = get(&toolkit, &toolkit.folder("get"), &request(&registry, &digest));
+    let metadata = outcome.json()["metadata"].as_array().unwrap().clone();
+    let lines = metadata.iter().map(|field| format!("{}: {}", field["name"], field["value"]));
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r#"
+    "repository": "[HOST]/app"
+    "tag": "latest"
+    "digest": "[DIGEST]"
+    "image": "[HOST]/app@[DIGEST]"
+    "created": "2026-07-01T10:00:00Z"
+    "platform": "linux/amd64"
+    "revision": "f00ba4"
+    "source": "https://git.example.com/app"
+    "buildpacks": "paketo/java 9.1"
+    "#);
+}
+
+#[test]
+fn metadata_of_an_index_is_that_of_the_wanted_platform() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let amd = registry.image("app", "amd", &[("org.opencontainers.image.revision", "amd")]);
+    let arm = registry.image("app", "arm", &[("org.opencontainers.image.revision", "arm")]);
+    let digest = registry.index("app", "latest", &[("linux/amd64", &amd), ("linux/arm64", &arm)]);
+    for (architecture, wanted) in [("amd64", json!("amd")), ("arm64", json!("arm")), ("s390x", Value::Null)] {
+        let mut request = request(&registry, &digest);
+        request["source"]["platform"] = json!({"os": "linux", "architecture": architecture});
+        let outcome = get(&toolkit, &toolkit.folder(architecture), &request);
+        let metadata = outcome.json()["metadata"].as_array().unwrap().clone();
+        let revision = metadata
+            .iter()
+            .find(|field| field["name"] == "revision")
+            .map_or(Value::Null, |field| field["value"].clone());
+        assert_eq!(revision, wanted, "{outcome}");
+        assert_eq!(fs::read_to_string(toolkit.folder(architecture).join("digest")).unwrap(), digest);
+    }
+}
+
+#[test]
+fn image_without_a_config_is_fetched_without_metadata_of_it() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let digest = registry.manifest("app", "latest", "application/vnd.example", "{\"schemaVersion\": 2}");
+    let outcome = get(&toolkit, &toolkit.folder("get"), &request(&registry, &digest));
+    assert_eq!(outcome.json()["metadata"].as_array().unwrap().len(), 4, "{outcome}");
+}
+
+#[test]
+fn config_that_cannot_be_read_is_a_warning() {
+    let registry = Registry::plain();
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]");
+    let digest = registry.image("app", "latest", &[]);
+    registry.fault("GET /v2/app/blobs/", Fault::refusal(403, "DENIED", "no blobs for you"));
+    let directory = toolkit.folder("get");
+    let outcome = get(&toolkit, &directory, &request(&registry, &digest));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("warning: no metadata from the image's config: GET http://[HOST]/v2/app/blobs/"),
+        "{outcome}"
+    );
+    assert!(outcome.stderr.contains("403 DENIED: no blobs for you"), "{outcome}");
+    assert_eq!(files(&directory).len(), 4);
+}
+
+#[test]
+fn version_that_is_gone_leaves_no_file() {
+    let registry = Registry::plain();
+    let digest = registry.image("app", "latest", &[]);
+    registry.forget("app", &digest);
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]").filter(&digest, "[DIGEST]");
+    let directory = toolkit.folder("get");
+    assert_snapshot!(get(&toolkit, &directory, &request(&registry, &digest)), @r"
+    exit 1
+    --- stderr
+    error: `[HOST]/app@[DIGEST]` is not in the registry
+    hint: it was deleted there; check again for a newer version, and unpin this one
+    ");
+    assert!(files(&directory).is_empty());
+}
+
+#[test]
+fn content_that_is_not_what_was_asked_for_leaves_no_file() {
+    let registry = Registry::plain();
+    let digest = registry.image("app", "latest", &[]);
+    registry.fault("GET /v2/app/manifests/", Fault::Body("{}".to_owned()));
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]").filter(&digest, "[DIGEST]");
+    let directory = toolkit.folder("get");
+    assert_snapshot!(get(&toolkit, &directory, &request(&registry, &digest)), @r"
+    exit 1
+    --- stderr
+    error: GET http://[HOST]/v2/app/manifests/[DIGEST]: the registry answers with the digest `sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a` instead of `[DIGEST]`
+    ");
+    assert!(files(&directory).is_empty());
+}
+
+#[test]
+fn version_without_a_tag_means_the_sources() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let digest = registry.image("app", "1", &[]);
+    let mut request = request(&registry, &digest);
+    request["source"]["tag"] = json!("1");
+    request["version"] = json!({"digest": digest});
+    let outcome = get(&toolkit, &toolkit.folder("get"), &request);
+    assert_eq!(outcome.json()["version"], json!({"tag": "1", "digest": digest}));
+}
+
+#[test]
+fn params_of_registry_image_are_taken_or_refused_but_never_ignored() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let digest = registry.image("app", "latest", &[]);
+    let cases = [
+        (json!({"skip_download": true}), 0),
+        (json!({"skip_download": true, "format": "oci"}), 0),
+        (json!({"platform": {"os": "linux", "architecture": "amd64"}}), 0),
+        (json!({"format": "oci"}), 1),
+        (json!({"skip_download": false}), 1),
+    ];
+    for (params, code) in cases {
+        let mut request = request(&registry, &digest);
+        request["params"] = params;
+        let outcome = get(&toolkit, &toolkit.folder("get"), &request);
+        assert_eq!(outcome.code, Some(code), "{request}: {outcome}");
+        assert_eq!(outcome.stderr.contains("does not download layers yet"), code == 1, "{outcome}");
+    }
+}
+
+#[test]
+fn out_says_that_it_is_not_there() {
+    let toolkit = Toolkit::new();
+    let request = json!({"source": {"repository": "app"}, "params": {"image": "image/image.tar"}});
+    let outcome = toolkit.step("image-digest", "out", Some(&toolkit.folder("put")), &request.to_string());
+    assert_snapshot!(outcome, @r"
+    exit 1
+    --- stderr
+    error: image-digest cannot put images yet: `check` and `in` of one tag are all that it does
+    hint: push with type `registry-image`; both types can share a repository
+    ");
+}
