@@ -1,25 +1,49 @@
 //! The `lab` binary: the local cluster, the sample application's images, load.
 
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::Parser;
-use rollway_lab::{image, load};
+use rollway_lab::cluster::cli::Surroundings;
+use rollway_lab::{cluster, image, load};
 
 /// The local cluster that the demo and the cluster tests run on, and what runs on it.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version)]
 enum Lab {
+    #[command(flatten)]
+    Cluster(cluster::cli::Command),
     Image(image::cli::Args),
     Load(load::cli::Args),
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Lab::parse() {
-        Lab::Image(args) => writeln!(std::io::stdout(), "{}", image::cli::run(args).await?)?,
+fn main() -> ExitCode {
+    // It fails only when a provider is installed already, and that is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    run(Lab::parse()).unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(lab: Lab) -> anyhow::Result<ExitCode> {
+    let runtime = || tokio::runtime::Runtime::new();
+    match lab {
+        Lab::Cluster(command) => return cluster::cli::run(command, &surroundings()?),
+        Lab::Image(args) => writeln!(std::io::stdout(), "{}", runtime()?.block_on(image::cli::run(args))?)?,
         Lab::Load(args) => {
-            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&load::cli::run(args).await?)?)?;
+            let report = runtime()?.block_on(load::cli::run(args))?;
+            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn surroundings() -> anyhow::Result<Surroundings> {
+    Ok(Surroundings {
+        executable: std::env::current_exe()?,
+        directory: std::env::current_dir()?,
+        home: std::env::home_dir(),
+        path: std::env::var("PATH").unwrap_or_default(),
+    })
 }

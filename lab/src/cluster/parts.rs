@@ -1,0 +1,187 @@
+//! The parts of the lab: the program, the arguments and the port by which each shows that it runs. Pure.
+
+use super::place::{INSIDE, NODE, NODE_ADDRESS, NODE_PORTS};
+use super::plan::Ports;
+
+/// One long-running program.
+pub(crate) struct Part {
+    /// The name in logs, progress and `lab logs`.
+    pub(crate) name: &'static str,
+    /// The program; found in the lab's own directory first, then in the system's.
+    pub(crate) program: &'static str,
+    /// The arguments.
+    pub(crate) arguments: Vec<String>,
+    /// How the part shows that it is there.
+    pub(crate) ready: Ready,
+}
+
+/// How a part shows that it is there.
+pub(crate) enum Ready {
+    /// It accepts connections on this port of 127.0.0.1.
+    Port(u16),
+    /// Its socket accepts connections.
+    Socket(&'static str),
+    /// `/readyz` of the API server on this port says so.
+    Readyz(u16),
+}
+
+/// How many parts there are.
+pub(crate) const COUNT: usize = 10;
+
+/// The parts in the groups in which they start: a group starts when all of the one before are ready.
+pub(crate) fn groups(ports: Ports) -> [Vec<Part>; 3] {
+    let mut first = vec![etcd(), containerd()];
+    first.extend(registries(ports));
+    [first, vec![api_server(ports.api)], vec![controller_manager(), scheduler(), kubelet(), proxy()]]
+}
+
+fn part<const N: usize>(name: &'static str, ready: Ready, arguments: [String; N]) -> Part {
+    Part { name, program: name, arguments: arguments.into(), ready }
+}
+
+fn etcd() -> Part {
+    part(
+        "etcd",
+        Ready::Port(2379),
+        [
+            "--name=lab".to_owned(),
+            format!("--data-dir={INSIDE}/etcd"),
+            "--listen-client-urls=http://127.0.0.1:2379".to_owned(),
+            "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),
+            "--listen-peer-urls=http://127.0.0.1:2380".to_owned(),
+            "--log-level=warn".to_owned(),
+            // The lab's state is worth nothing after a crash; waiting for the disk would only slow it.
+            "--unsafe-no-fsync".to_owned(),
+        ],
+    )
+}
+
+fn containerd() -> Part {
+    let configuration = format!("--config={INSIDE}/containerd.toml");
+    part("containerd", Ready::Socket("/run/containerd/containerd.sock"), [configuration])
+}
+
+fn registries(ports: Ports) -> [Part; 3] {
+    [
+        ("registry-plain", "plain", ports.plain),
+        ("registry-tls", "tls", ports.tls),
+        ("registry-auth", "auth", ports.auth),
+    ]
+    .map(|(name, face, port)| Part {
+        name,
+        program: "docker-registry",
+        arguments: vec!["serve".to_owned(), format!("{INSIDE}/registry/{face}.yaml")],
+        ready: Ready::Port(port),
+    })
+}
+
+fn api_server(port: u16) -> Part {
+    let [first, last] = NODE_PORTS;
+    let pki = format!("{INSIDE}/pki");
+    part(
+        "kube-apiserver",
+        Ready::Readyz(port),
+        [
+            "--etcd-servers=http://127.0.0.1:2379".to_owned(),
+            "--bind-address=0.0.0.0".to_owned(),
+            format!("--advertise-address={NODE_ADDRESS}"),
+            format!("--secure-port={port}"),
+            format!("--cert-dir={INSIDE}/apiserver"),
+            format!("--tls-cert-file={pki}/apiserver.crt"),
+            format!("--tls-private-key-file={pki}/apiserver.key"),
+            format!("--client-ca-file={pki}/ca.crt"),
+            format!("--token-auth-file={INSIDE}/tokens.csv"),
+            format!("--service-account-key-file={pki}/service-accounts.crt"),
+            format!("--service-account-signing-key-file={pki}/service-accounts.key"),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            format!("--service-node-port-range={first}-{last}"),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            format!("--kubelet-certificate-authority={pki}/ca.crt"),
+            format!("--kubelet-client-certificate={pki}/apiserver-to-kubelet.crt"),
+            format!("--kubelet-client-key={pki}/apiserver-to-kubelet.key"),
+        ],
+    )
+}
+
+fn controller_manager() -> Part {
+    part(
+        "kube-controller-manager",
+        Ready::Port(10257),
+        [
+            format!("--kubeconfig={INSIDE}/kube-controller-manager.kubeconfig"),
+            format!("--service-account-private-key-file={INSIDE}/pki/service-accounts.key"),
+            format!("--root-ca-file={INSIDE}/pki/ca.crt"),
+            format!("--cert-dir={INSIDE}/controller-manager"),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--use-service-account-credentials=true".to_owned(),
+            "--leader-elect=false".to_owned(),
+            "--allocate-node-cidrs=true".to_owned(),
+            "--cluster-cidr=10.244.0.0/16".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        ],
+    )
+}
+
+fn scheduler() -> Part {
+    part(
+        "kube-scheduler",
+        Ready::Port(10259),
+        [
+            format!("--kubeconfig={INSIDE}/kube-scheduler.kubeconfig"),
+            format!("--cert-dir={INSIDE}/scheduler"),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--leader-elect=false".to_owned(),
+        ],
+    )
+}
+
+fn kubelet() -> Part {
+    part(
+        "kubelet",
+        Ready::Port(10248),
+        [
+            format!("--config={INSIDE}/kubelet.yaml"),
+            format!("--kubeconfig={INSIDE}/kubelet.kubeconfig"),
+            format!("--cert-dir={INSIDE}/kubelet"),
+            "--root-dir=/var/lib/kubelet".to_owned(),
+            format!("--hostname-override={NODE}"),
+            format!("--node-ip={NODE_ADDRESS}"),
+        ],
+    )
+}
+
+fn proxy() -> Part {
+    part("kube-proxy", Ready::Port(10256), [format!("--config={INSIDE}/kube-proxy.yaml")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_has_a_name_of_its_own_and_waits_for_a_port_of_its_own() {
+        let ports = Ports { api: 1, plain: 2, tls: 3, auth: 4 };
+        let parts: Vec<_> = groups(ports).into_iter().flatten().collect();
+        let names: std::collections::BTreeSet<_> = parts.iter().map(|part| part.name).collect();
+        let waits: std::collections::BTreeSet<_> = parts
+            .iter()
+            .filter_map(|part| match part.ready {
+                Ready::Port(port) | Ready::Readyz(port) => Some(port),
+                Ready::Socket(_) => None,
+            })
+            .collect();
+        assert_eq!(names.len(), COUNT);
+        assert_eq!(parts.len(), COUNT);
+        assert_eq!(waits.len(), parts.len() - 1);
+    }
+
+    #[test]
+    fn the_api_server_starts_before_those_that_fail_without_it() {
+        let [_, second, third] = groups(Ports { api: 1, plain: 2, tls: 3, auth: 4 });
+        assert_eq!(second[0].name, "kube-apiserver");
+        assert!(third.iter().any(|part| part.name == "kube-scheduler"));
+    }
+}

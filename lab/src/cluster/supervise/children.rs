@@ -1,0 +1,138 @@
+//! The supervisor's children: starts them with their logs, reaps them and every orphan, and keeps `parts.json`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::{WaitOptions, WaitStatus, wait};
+
+use crate::cluster::record::{Record, State};
+
+/// The children and the record of them.
+pub(super) struct Children {
+    directory: PathBuf,
+    table: Mutex<Table>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Table {
+    running: HashMap<u32, String>,
+    record: Record,
+    ended: BTreeMap<String, String>,
+}
+
+impl Children {
+    /// Keeps the record and the logs in `directory`.
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, table: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Starts the part `name`.
+    pub(super) fn start(&self, name: &str, command: &mut Command) -> anyhow::Result<()> {
+        // The lock is held across the start, so that the reaper cannot look for a child that is not listed yet.
+        let mut table = self.table();
+        self.spawn(&mut table, name, command)?;
+        table.record.parts.insert(name.to_owned(), State::Starting);
+        self.save(&table.record)
+    }
+
+    /// Runs `command` to its end, and fails when it does.
+    pub(super) fn run(&self, name: &str, command: &mut Command) -> anyhow::Result<()> {
+        let mut table = self.table();
+        table.ended.remove(name);
+        self.spawn(&mut table, name, command)?;
+        loop {
+            if let Some(how) = table.ended.remove(name) {
+                anyhow::ensure!(how == SUCCESS, "`{name}` ended with {how}");
+                return Ok(());
+            }
+            table = self.changed.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Records that the part `name` is ready.
+    pub(super) fn ready(&self, name: &str) -> anyhow::Result<()> {
+        let mut table = self.table();
+        if !table.ended.contains_key(name) {
+            table.record.parts.insert(name.to_owned(), State::Ready);
+        }
+        self.save(&table.record)
+    }
+
+    /// Whether the part `name` has ended.
+    pub(super) fn has_ended(&self, name: &str) -> bool {
+        self.table().ended.contains_key(name)
+    }
+
+    /// Records why the lab cannot start.
+    pub(super) fn fail(&self, why: &str) {
+        let mut table = self.table();
+        table.record.failure = Some(why.to_owned());
+        // Nobody is left to tell when the record cannot be written; `lab up` then runs into its deadline.
+        let _ = self.save(&table.record);
+    }
+
+    /// Reaps for ever.
+    pub(super) fn reap(&self) -> anyhow::Result<()> {
+        loop {
+            match wait(WaitOptions::empty()) {
+                Ok(Some((pid, status))) => self.note(pid.as_raw_nonzero().get().cast_unsigned(), status)?,
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::CHILD) => std::thread::sleep(Duration::from_millis(50)),
+                Err(error) => return Err(error).context("failed to wait for the parts"),
+            }
+        }
+    }
+
+    fn note(&self, pid: u32, status: WaitStatus) -> anyhow::Result<()> {
+        let mut table = self.table();
+        let Some(name) = table.running.remove(&pid) else { return Ok(()) };
+        let how = describe(status);
+        if let Some(state) = table.record.parts.get_mut(&name) {
+            *state = State::Ended(how.clone());
+            self.save(&table.record)?;
+        }
+        table.ended.insert(name, how);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn spawn(&self, table: &mut Table, name: &str, command: &mut Command) -> anyhow::Result<()> {
+        let path = self.directory.join("logs").join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("failed to open the log `{}`", path.display()))?;
+        let errors = log.try_clone().context("failed to share a log")?;
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        let child = child.with_context(|| format!("failed to start `{name}`"))?;
+        table.running.insert(child.id(), name.to_owned());
+        Ok(())
+    }
+
+    fn save(&self, record: &Record) -> anyhow::Result<()> {
+        let path = self.directory.join("parts.json");
+        let next = self.directory.join("parts.json.next");
+        let text = serde_json::to_vec(record).context("failed to render the record of the parts")?;
+        fs::write(&next, text)
+            .and_then(|()| fs::rename(&next, &path))
+            .with_context(|| format!("failed to write `{}`", path.display()))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const SUCCESS: &str = "exit status 0";
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown status".to_owned(),
+    }
+}
