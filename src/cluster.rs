@@ -14,7 +14,9 @@ mod deadline;
 mod error;
 mod kubeconfig;
 
-pub use access::{Access, flag, optional_secret, optional_text, text_or_mapping};
+pub use access::{
+    Access, flag, flag_schema, optional_secret, optional_text, text_or_mapping, text_or_mapping_schema,
+};
 pub use error::Error;
 
 /// How long a TCP and TLS handshake may take.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kube::Config;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, de};
@@ -22,7 +22,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/tok
 pub struct Access {
     /// A kubeconfig, pasted. Excludes `server`, `token` and `certificate_authority`.
     #[serde(deserialize_with = "text_or_mapping")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "text_or_mapping_schema")]
     pub kubeconfig: Option<SecretString>,
     /// The URL of the API server. Needs `token`.
     #[serde(deserialize_with = "optional_text")]
@@ -39,6 +39,7 @@ pub struct Access {
     pub context: Option<String>,
     /// Whether to talk to a server whose certificate nobody vouches for.
     #[serde(deserialize_with = "flag")]
+    #[schemars(schema_with = "flag_schema")]
     pub insecure_skip_tls_verify: bool,
     /// The namespace; empty or absent: the context's, else `default`.
     #[serde(deserialize_with = "optional_text")]
@@ -156,6 +157,18 @@ pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
         Value::Array(_) => Err(D::Error::invalid_type(Unexpected::Seq, &EXPECTED)),
         Value::Object(_) => Err(D::Error::invalid_type(Unexpected::Map, &EXPECTED)),
     }
+}
+
+/// Returns the schema of what [`flag`] reads.
+#[must_use]
+pub fn flag_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["boolean", "string", "null"], "enum": [true, false, "true", "false", "", null]})
+}
+
+/// Returns the schema of what [`text_or_mapping`] reads.
+#[must_use]
+pub fn text_or_mapping_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "object", "null"]})
 }
 
 /// Reads a secret by way of a JSON value, whose variants carry no wording that could show it.

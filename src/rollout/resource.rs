@@ -161,8 +161,8 @@ impl Explain for Error {
                     .to_owned()
             }
             Self::Malformed { .. } | Self::NoFile { .. } => {
-                "`image` is the directory of a get that writes `repository` and `digest`: image-digest, registry-image, \
-                 kpack-trigger or rollout"
+                "`image` is the directory of a get that writes `repository` and `digest`: image-digest, registry-image \
+                 or rollout"
                     .to_owned()
             }
             Self::Outside { .. } => "write it relative to the step: the name of a get".to_owned(),

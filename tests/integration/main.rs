@@ -12,5 +12,7 @@ mod registry_client;
 mod rollout_access;
 mod rollout_check;
 mod rollout_get;
+mod rollout_put;
+mod rollout_schema;
 mod rollout_wrong_inputs;
 mod support;

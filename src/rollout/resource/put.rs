@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde_json::Value;
@@ -36,14 +36,14 @@ pub struct PutParams {
     /// How many seconds the new pods may take to be ready, 0 to 86400; 0 writes the image and does
     /// not wait.
     #[serde(deserialize_with = "wait_seconds")]
-    #[schemars(with = "Seconds", range(min = 0, max = 86_400))]
+    #[schemars(schema_with = "seconds_schema")]
     pub wait_until_ready: u64,
     /// How the old pods leave: `auto`, `detached`, `rolling` or `none`.
     pub drain: Drain,
     /// How many seconds old pods go on serving after the last endpoint named them, 1 to 3600. Less
     /// than 5 trusts every node to be quick.
     #[serde(deserialize_with = "drain_seconds")]
-    #[schemars(with = "Seconds", range(min = 1, max = 3_600))]
+    #[schemars(schema_with = "seconds_schema")]
     pub drain_wait: u64,
 }
 
@@ -57,15 +57,6 @@ impl Default for PutParams {
             drain_wait: DRAIN_WAIT,
         }
     }
-}
-
-/// Seconds as pipelines pass them: a number, or text that is one. For the schema only.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "describes what the functions below read")]
-enum Seconds {
-    Number(u64),
-    Text(String),
 }
 
 /// Refuses what cannot work, then rolls.
@@ -133,6 +124,10 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
         _ => None,
     };
     read.map(Some).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("something else"), &EXPECTED))
+}
+
+fn seconds_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["integer", "string", "null"], "minimum": 0})
 }
 
 #[cfg(test)]

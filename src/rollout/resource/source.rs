@@ -17,7 +17,7 @@ pub struct Source {
     /// A kubeconfig, pasted. Excludes `server`, `token` and `certificate_authority`. Without any of
     /// these: the service account of the pod that runs this.
     #[serde(default, deserialize_with = "cluster::text_or_mapping")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "cluster::text_or_mapping_schema")]
     pub kubeconfig: Option<SecretString>,
     /// The URL of the API server; needs `token`.
     #[serde(default, deserialize_with = "cluster::optional_text")]
@@ -35,7 +35,7 @@ pub struct Source {
     pub context: Option<String>,
     /// Talk to a server whose certificate nobody vouches for. Default: false.
     #[serde(default, deserialize_with = "cluster::flag")]
-    #[schemars(with = "bool")]
+    #[schemars(schema_with = "cluster::flag_schema")]
     pub insecure_skip_tls_verify: bool,
     /// The Deployment's namespace. Default: the context's, else `default`.
     #[serde(default, deserialize_with = "cluster::optional_text")]
@@ -51,7 +51,7 @@ pub struct Source {
     pub registry: registry::Access,
     /// Say more on stderr. Default: false.
     #[serde(default, deserialize_with = "cluster::flag")]
-    #[schemars(with = "bool")]
+    #[schemars(schema_with = "cluster::flag_schema")]
     pub debug: bool,
 }
 

@@ -136,3 +136,61 @@ fn endpoint(number: u32) -> Value {
 fn pod_uid(number: u32) -> String {
     format!("b5ce10e4-0000-4000-8000-00000000001{number}")
 }
+
+/// Makes everything run `image`, with pods whose runtime reports `digest`.
+pub(crate) fn run(server: &ApiServer, image: &str, digest: &str) {
+    let mut deployment = server.object(DEPLOYMENT).unwrap();
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    server.put(DEPLOYMENT, deployment);
+    let set = "/apis/apps/v1/namespaces/shop/replicasets/app-7c9";
+    let mut replica_set = server.object(set).unwrap();
+    replica_set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    server.put(set, replica_set);
+    for number in 1..=3 {
+        let mut pod = pod(number, 'a');
+        let repository = image.split('@').next().unwrap();
+        pod["status"]["containerStatuses"][0]["imageID"] = json!(format!("{repository}@{digest}"));
+        server.put(&pod_path(number), pod);
+    }
+}
+
+/// Plays the controllers for one moment: follows the Deployment's template with pods that are ready
+/// at once, and reports what it did. Returns whether there was anything to follow.
+pub(crate) fn reconcile(server: &ApiServer) -> bool {
+    let mut deployment = server.object(DEPLOYMENT).unwrap();
+    if deployment["metadata"]["generation"] == deployment["status"]["observedGeneration"] {
+        return false;
+    }
+    let set = "/apis/apps/v1/namespaces/shop/replicasets/app-8d1";
+    let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+    if server.object(set).is_none() && image.ends_with(&digest('b')) {
+        follow(server, set, &deployment);
+        deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = json!("5");
+    }
+    deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
+    server.put(DEPLOYMENT, deployment);
+    true
+}
+
+fn follow(server: &ApiServer, path: &str, deployment: &Value) {
+    let mut old = server.object("/apis/apps/v1/namespaces/shop/replicasets/app-7c9").unwrap();
+    let mut new = replica_set('b');
+    new["metadata"]["name"] = json!("app-8d1");
+    new["metadata"]["uid"] = json!("b5ce10e4-0000-4000-8000-000000000005");
+    new["spec"]["template"] = deployment["spec"]["template"].clone();
+    new["spec"]["template"]["metadata"]["labels"]["pod-template-hash"] = json!("8d1");
+    new["metadata"]["labels"]["pod-template-hash"] = json!("8d1");
+    server.put(path, new);
+    for number in 1..=3 {
+        let mut replaced = pod(number, 'b');
+        let name = format!("app-8d1-{number}");
+        replaced["metadata"]["name"] = json!(name);
+        replaced["metadata"]["labels"]["pod-template-hash"] = json!("8d1");
+        replaced["metadata"]["ownerReferences"][0]["uid"] = json!("b5ce10e4-0000-4000-8000-000000000005");
+        server.put(&format!("/api/v1/namespaces/shop/pods/{name}"), replaced);
+        server.remove(&pod_path(number));
+    }
+    old["spec"]["replicas"] = json!(0);
+    old["status"] = json!({"replicas": 0});
+    server.put("/apis/apps/v1/namespaces/shop/replicasets/app-7c9", old);
+}

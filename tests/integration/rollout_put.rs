@@ -1,0 +1,139 @@
+//! put: one write with preconditions, then the proof. The test plays the controllers.
+
+use std::io::Write;
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::apiserver::{ApiServer, Seen, TOKEN};
+use crate::support::registry::Registry;
+use crate::support::shop;
+use crate::support::toolkit::{Outcome, Toolkit, finish};
+
+fn toolkit() -> Toolkit {
+    Toolkit::new().variable("NO_COLOR", "1")
+}
+
+fn request(server: &ApiServer, params: &Value) -> String {
+    let mut request = json!({
+        "source": {"server": server.url(), "token": TOKEN, "namespace": "shop", "deployment": "app"},
+        "params": {"reference": format!("{}:v2@{}", shop::REPOSITORY, shop::digest('b')), "drain": "none"},
+    });
+    for (key, value) in params.as_object().into_iter().flatten() {
+        request["params"][key] = value.clone();
+    }
+    request.to_string()
+}
+
+/// Runs the put while the test plays the controllers, until it ends.
+fn put(server: &ApiServer, toolkit: &Toolkit, params: &Value) -> Outcome {
+    let run = toolkit.binary("rollout").arg("out").arg(toolkit.directory());
+    let mut child =
+        run.variable("BUILD_ID", "7").variable("ATC_EXTERNAL_URL", "https://ci").start_without_stdin();
+    child.stdin.take().unwrap().write_all(request(server, params).as_bytes()).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        if !shop::reconcile(server) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    finish(toolkit, child, b"")
+}
+
+fn operations(seen: &Seen) -> Vec<Value> {
+    assert_eq!(seen.method, "PATCH", "{seen:?}");
+    serde_json::from_str(&seen.body).unwrap()
+}
+
+#[test]
+fn image_is_written_in_one_patch_that_tests_what_it_replaces() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let toolkit = toolkit();
+    let outcome = put(&server, &toolkit, &json!({}));
+    let version = json!({"digest": shop::digest('b'), "revision": "5", "uid": shop::UID});
+    assert_eq!(outcome.json()["version"], version, "{outcome}");
+    let writes = server.writes();
+    let first = operations(&writes[0]);
+    let old = json!(format!("{}@{}", shop::REPOSITORY, shop::digest('a')));
+    let tested = first.iter().any(|operation| operation["op"] == json!("test") && operation["value"] == old);
+    assert!(tested, "{first:?}");
+    assert!(writes[0].query.contains("fieldManager=rollway"), "{:?}", writes[0]);
+    assert!(writes.iter().all(|seen| seen.path == shop::DEPLOYMENT), "{writes:?}");
+    let annotations = &server.object(shop::DEPLOYMENT).unwrap()["metadata"]["annotations"];
+    assert_eq!(annotations["rollway.dev/digest"], json!(shop::digest('b')));
+    assert_eq!(annotations["rollway.dev/tag"], json!("v2"));
+    assert_eq!(annotations["rollway.dev/previous"], old);
+}
+
+#[test]
+fn zero_seconds_write_the_image_and_say_that_nothing_is_known() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let outcome = put(&server, &toolkit(), &json!({"wait_until_ready": "0"}));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stderr.contains("not waiting: wait_until_ready is 0"), "{outcome}");
+    assert_eq!(outcome.json()["version"]["digest"], json!(shop::digest('b')));
+}
+
+#[test]
+fn second_put_of_the_same_digest_touches_nothing() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let toolkit = toolkit();
+    let first = put(&server, &toolkit, &json!({}));
+    let writes = server.writes().len();
+    let second = put(&server, &toolkit, &json!({}));
+    assert_eq!(second.json()["version"], first.json()["version"], "{second}");
+    assert_eq!(server.writes().len(), writes);
+}
+
+#[test]
+fn write_that_the_credentials_may_not_make_names_the_role() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let refusal = "deployments.apps \"app\" is forbidden: User \"u\" cannot patch resource \"deployments\"";
+    server.script(Method::PATCH, shop::DEPLOYMENT, (403, "Forbidden", refusal), 1);
+    let outcome = put(&server, &toolkit(), &json!({}));
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome}");
+    assert!(outcome.stderr.contains("cannot patch resource \"deployments\""), "{outcome}");
+    assert!(outcome.stderr.contains("hint: let the Role of that namespace allow it"), "{outcome}");
+}
+
+#[test]
+fn registry_that_cannot_be_asked_is_said_and_stops_nothing() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let outcome = put(&server, &toolkit(), &json!({}));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stderr.contains("warning: cannot ask the registry about"), "{outcome}");
+}
+
+#[test]
+fn digest_that_the_registry_does_not_have_is_never_written() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let registry = Registry::plain();
+    registry.image("shop/app", "latest", &[]);
+    let missing = format!("{}@{}", registry.repository("shop/app"), shop::digest('b'));
+    let outcome = put(&server, &toolkit(), &json!({"reference": missing}));
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome}");
+    assert!(outcome.stderr.contains(&format!("error: `{missing}` is not in the registry")), "{outcome}");
+    assert!(outcome.stderr.contains("hint: push it first"), "{outcome}");
+    assert!(server.writes().is_empty());
+}
+
+#[test]
+fn pods_that_report_the_platforms_digest_prove_the_index() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let registry = Registry::plain();
+    let child = registry.image("shop/app", "amd64", &[]);
+    let index = registry.index("shop/app", "latest", &[("linux/amd64", &child)]);
+    shop::run(&server, &format!("{}@{index}", registry.repository("shop/app")), &child);
+    let reference = format!("{}@{index}", registry.repository("shop/app"));
+    let outcome = put(&server, &toolkit(), &json!({"reference": reference}));
+    assert_eq!(outcome.json()["version"]["digest"], json!(index), "{outcome}");
+    assert!(outcome.stderr.contains("already there"), "{outcome}");
+    assert!(server.writes().is_empty());
+}
