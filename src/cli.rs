@@ -16,6 +16,7 @@ use crate::exit::Code;
 use crate::failure::Failure;
 use crate::log::Log;
 
+pub mod harness;
 pub mod roll;
 
 /// Rolls new images out to Kubernetes, and shows what Concourse would do
@@ -29,6 +30,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Roll(roll::Args),
+    Harness(harness::Args),
 }
 
 /// What a command may know of its process; nothing else reads it.
@@ -116,6 +118,7 @@ fn started(
 async fn dispatch(command: Command, surroundings: &Surroundings) -> anyhow::Result<Code> {
     match command {
         Command::Roll(args) => roll::run(args, surroundings).await,
+        Command::Harness(args) => harness::run(args, surroundings).await,
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod app;
 pub mod cluster;
+pub mod demo;
 pub mod image;
 pub mod load;

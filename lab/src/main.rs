@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rollway_lab::cluster::cli::Surroundings;
-use rollway_lab::{cluster, image, load};
+use rollway_lab::{cluster, demo, image, load};
 
 /// The local cluster that the demo and the cluster tests run on, and what runs on it.
 #[derive(Debug, Parser)]
@@ -13,6 +13,7 @@ use rollway_lab::{cluster, image, load};
 enum Lab {
     #[command(flatten)]
     Cluster(cluster::cli::Command),
+    Demo(demo::cli::Args),
     Image(image::cli::Args),
     Load(load::cli::Args),
 }
@@ -30,6 +31,9 @@ fn run(lab: Lab) -> anyhow::Result<ExitCode> {
     let runtime = || tokio::runtime::Runtime::new();
     match lab {
         Lab::Cluster(command) => return cluster::cli::run(command, &surroundings()?),
+        Lab::Demo(_) => {
+            return runtime()?.block_on(demo::cli::run(&surroundings()?, &std::env::vars().collect()));
+        }
         Lab::Image(args) => writeln!(std::io::stdout(), "{}", runtime()?.block_on(image::cli::run(args))?)?,
         Lab::Load(args) => {
             let report = runtime()?.block_on(load::cli::run(args))?;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod executables_contract;
+mod harness_steps;
 mod image_digest_auth;
 mod image_digest_check;
 mod image_digest_faults;
