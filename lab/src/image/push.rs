@@ -106,3 +106,6 @@ async fn expect(response: Response, status: StatusCode) -> anyhow::Result<Respon
     }
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests;
