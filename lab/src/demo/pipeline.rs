@@ -16,6 +16,9 @@ use super::stage::Stage;
 /// What Concourse gives a step between SIGTERM and SIGKILL, and a moment more.
 const GOODBYE: Duration = Duration::from_secs(12);
 
+/// How often a resource is checked that does not say so itself; Concourse's minute would be most of the demo.
+const CHECK_EVERY: &str = "2s";
+
 /// The variables that every app's pipeline takes, in a file.
 pub(super) struct Variables(PathBuf);
 
@@ -56,12 +59,12 @@ impl Pipeline {
         let output = File::create(&log).with_context(|| format!("failed to create `{}`", log.display()))?;
         let ci = stage.root.join("ci");
         let process = Command::new(&stage.rollway)
-            .args(["harness", "pipeline", "--config"])
+            .args(["harness", "pipeline", "--pipeline", app.name, "--config"])
             .arg(ci.join("pipeline.yml"))
             .args(["--load-vars-from".into(), variables.0.clone()])
             .args(["--load-vars-from".into(), ci.join(format!("{}.yml", app.name))])
             .args(["--load-vars-from".into(), own])
-            .arg("--watch")
+            .args(["--watch", "--interval", CHECK_EVERY])
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
