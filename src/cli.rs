@@ -16,6 +16,7 @@ use crate::exit::Code;
 use crate::failure::Failure;
 use crate::log::Log;
 
+pub mod digest;
 pub mod harness;
 pub mod roll;
 
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Digest(digest::Args),
     Roll(roll::Args),
     Harness(harness::Args),
 }
@@ -117,6 +119,7 @@ fn started(
 
 async fn dispatch(command: Command, surroundings: &Surroundings) -> anyhow::Result<Code> {
     match command {
+        Command::Digest(args) => digest::run(args, surroundings).await,
         Command::Roll(args) => roll::run(args, surroundings).await,
         Command::Harness(args) => harness::run(args, surroundings).await,
     }

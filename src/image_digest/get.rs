@@ -41,7 +41,9 @@ pub(super) async fn get(
     let platform = params.platform.clone().or_else(|| source.platform.clone()).unwrap_or_else(Platform::here);
     let config = described(&client, &manifest, &platform, &context.log).await;
     write(&context.directory, &files(&version.tag, &pinned))?;
-    context.log.line(format_args!("{} is {pinned}", version.tag));
+    context.log.line(format_args!(
+        "{pinned} is named in tag, digest, repository and image; no layer was downloaded"
+    ));
     let metadata = metadata::fields(&version.tag, &pinned, config.as_ref());
     Ok(Response { version, metadata })
 }

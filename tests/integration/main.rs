@@ -1,6 +1,7 @@
 //! The real executables against in-process servers: no root, no network but loopback, no cluster.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod cli_digest;
 mod executables_contract;
 mod harness_steps;
 mod image_digest_auth;
@@ -8,6 +9,7 @@ mod image_digest_check;
 mod image_digest_faults;
 mod image_digest_get;
 mod image_digest_inputs;
+mod image_digest_schema;
 mod layers;
 mod registry_client;
 mod rollout_access;

@@ -66,7 +66,7 @@ async fn handle(
             let name = HeaderName::from_static(name);
             match value {
                 Some(value) => {
-                    drop(answer.headers_mut().insert(name, HeaderValue::from_str(&value).unwrap()))
+                    drop(answer.headers_mut().insert(name, HeaderValue::from_str(&value).unwrap()));
                 }
                 None => drop(answer.headers_mut().remove(name)),
             }
