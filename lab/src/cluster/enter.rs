@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Lab;
-use super::place::Place;
+use super::place::{INSIDE, Place};
 use super::processes::{VARIABLE, network_namespace};
 
 /// A command in the lab's network, and in nothing else of it: files and processes are the caller's.
@@ -18,7 +18,12 @@ pub(crate) fn network(place: &Place, supervisor: u32, program: &Path) -> Command
 /// A command in all of the lab's namespaces, where containerd's socket and the pods' processes are.
 pub(crate) fn everything(place: &Place, supervisor: u32, program: &Path) -> Command {
     let mut command = Command::new("nsenter");
-    command.arg(format!("--target={supervisor}")).arg("--all").arg("--wd=/run/lab").arg("--").arg(program);
+    command
+        .arg(format!("--target={supervisor}"))
+        .arg("--all")
+        .arg(format!("--wdns={INSIDE}"))
+        .arg("--")
+        .arg(program);
     command.env(VARIABLE, place.key());
     command
 }
@@ -29,5 +34,5 @@ pub(crate) fn introduce(command: &mut Command, lab: &Lab, path: &str) {
     command
         .env("KUBECONFIG", &lab.kubeconfig)
         .env("ROLLWAY_REGISTRY", &lab.registry.plain)
-        .env("PATH", format!("{path}:{programs}"));
+        .env("PATH", format!("{path}:{programs}:{INSIDE}/bin"));
 }

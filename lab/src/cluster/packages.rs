@@ -1,5 +1,7 @@
 //! The Debian packages that the lab runs on: the one list of them, and their installation when some are missing.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -30,6 +32,7 @@ pub(crate) fn install(progress: &Progress) -> anyhow::Result<()> {
         bail!("these programs are missing and there is no apt-get to install them: {names}");
     }
     progress.say(&format!("installing {names}"));
+    let _policy = Policy::forbid()?;
     let installed = apt(&["install"], &missing).is_ok() || {
         apt(&["update"], &[])?;
         apt(&["install"], &missing).is_ok()
@@ -39,6 +42,33 @@ pub(crate) fn install(progress: &Progress) -> anyhow::Result<()> {
         bail!("failed to install {}; try `apt-get install {}`", left.join(" "), left.join(" "));
     }
     Ok(())
+}
+
+/// Debian starts the service of a package that it installs, and the lab runs its own. While this file is there
+/// and says 101 it does not.
+struct Policy;
+
+impl Policy {
+    const PATH: &str = "/usr/sbin/policy-rc.d";
+
+    /// Returns `None` where the machine has a policy of its own, which is left as it is.
+    fn forbid() -> anyhow::Result<Option<Self>> {
+        if Path::new(Self::PATH).exists() {
+            return Ok(None);
+        }
+        let policy = Self;
+        fs::write(Self::PATH, "#!/bin/sh\nexit 101\n")
+            .and_then(|()| fs::set_permissions(Self::PATH, Permissions::from_mode(0o755)))
+            .with_context(|| format!("failed to write `{}`", Self::PATH))?;
+        Ok(Some(policy))
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        // Nothing can be done about a file that does not go, and the message would hide the one that matters.
+        let _ = fs::remove_file(Self::PATH);
+    }
 }
 
 fn missing() -> Vec<&'static str> {

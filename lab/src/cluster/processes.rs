@@ -2,10 +2,12 @@
 //! and what `lab exec` started. All others live in the supervisor's process namespace and die with it.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::place::Place;
@@ -48,11 +50,17 @@ fn signal_all(pids: Vec<u32>, signal: Signal, patience: Duration) -> anyhow::Res
         }
     }
     let deadline = Instant::now() + patience;
+    // A process counts as gone when it has ended, whether or not its parent has asked how.
     while !open.is_empty() && Instant::now() < deadline {
-        open.retain(|handle| pidfd_send_signal(handle, Signal::CONT).is_ok());
-        std::thread::sleep(Duration::from_millis(20));
+        open.retain(|handle| !has_ended(handle));
+        std::thread::sleep(Duration::from_millis(10));
     }
     Ok(open.len())
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 /// The processes that carry the lab's key as an argument.

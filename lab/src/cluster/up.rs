@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::api::Api;
 use super::certificates::Authority;
 use super::down::{self, down};
@@ -53,9 +55,13 @@ pub(crate) async fn up(place: &Place, surroundings: &Surroundings) -> anyhow::Re
     packages::install(&progress)?;
     empty(&place.logs())?;
     let programs = build::build(&surroundings.cache, &place.logs().join("build.log"), &progress)?;
+    // Until here there is nothing to clear away. From here on a signal must not leave half a lab.
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch for signals")?;
     let started = tokio::select! {
         started = start(place, surroundings, &programs, &progress) => started,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
     match started {
         Ok(lab) => Ok((lab, Started::Now)),
