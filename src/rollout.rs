@@ -18,6 +18,8 @@ use crate::image::{Digest, Pinned};
 
 pub mod annotations;
 pub mod driver;
+#[cfg(test)]
+mod fixtures;
 pub mod observe;
 pub mod plan;
 pub mod preflight;

@@ -1,4 +1,4 @@
-//! Every annotation and label that Rollway writes, and the journal that one of them holds.
+//! Every annotation, label and mark that Rollway writes, and the journal that one of them holds.
 //! Nothing else spells a key.
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,10 @@ pub const REVISION: &str = "deployment.kubernetes.io/revision";
 /// The label by which a ReplicaSet knows its pods.
 pub const HASH: &str = "pod-template-hash";
 
+/// `minReadySeconds` while new pods are held back from counting as available: a day. The controller
+/// then starts all new pods and touches no old one. No one else has this very value.
+pub const HOLD: i32 = 86_400;
+
 /// What must be put back, and what is on its way: enough for another run to finish or undo this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +61,20 @@ impl Journal {
     #[must_use]
     pub fn read(annotation: Option<&String>) -> Option<Self> {
         serde_json::from_str(annotation?).ok()
+    }
+
+    /// Returns what is known when the journal of a held Deployment is lost: its settings go back to
+    /// what the API has where nothing is said.
+    #[must_use]
+    pub fn lost(image: &str) -> Self {
+        Self {
+            image: image.to_owned(),
+            previous: image.to_owned(),
+            detached: true,
+            strategy: Value::Null,
+            min_ready_seconds: Value::Null,
+            progress_deadline_seconds: Value::Null,
+        }
     }
 
     /// Returns the annotation's value.

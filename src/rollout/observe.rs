@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Container, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::annotations::{DETACHED, HASH, JOURNAL, Journal, REVISION};
+use super::annotations::{DETACHED, HASH, HOLD, JOURNAL, Journal, REVISION};
 use crate::image::Digest;
 
 /// Labels as the API has them.
@@ -73,10 +73,24 @@ impl Snapshot {
         observed >= self.deployment.metadata.generation
     }
 
-    /// Returns the journal of an unfinished rollout.
+    /// Returns the journal of an unfinished rollout. `kubectl rollout undo` replaces the Deployment's
+    /// annotations by an older ReplicaSet's: what is still held then has its journal on a ReplicaSet.
     #[must_use]
     pub fn journal(&self) -> Option<Journal> {
-        Journal::read(annotation(&self.deployment.metadata, JOURNAL))
+        let read = |metadata: &ObjectMeta| Journal::read(annotation(metadata, JOURNAL));
+        let copies = || {
+            let sets = self.owned_sets().map(|set| &set.metadata);
+            sets.filter_map(|set| Some((revision(set), read(set)?))).max_by_key(|(revision, _)| *revision)
+        };
+        let lost = || copies().map_or_else(|| Journal::lost(self.image()), |(_, journal)| journal);
+        read(&self.deployment.metadata).or_else(|| self.is_held().then(lost))
+    }
+
+    /// Returns whether new pods are held back from counting as available, which only a rollout of
+    /// ours does.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds) == Some(HOLD)
     }
 
     /// Returns the containers of the template.
@@ -108,24 +122,25 @@ impl Snapshot {
     /// controller itself finds it.
     #[must_use]
     pub fn new_set(&self) -> Option<&ReplicaSet> {
-        let wanted = &self.deployment.spec.as_ref()?.template;
-        self.owned_sets().find(|set| {
-            let Some(mut template) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else {
-                return false;
-            };
-            if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
-                labels.remove(HASH);
-            }
-            template == *wanted
-        })
+        let wanted = without_hash(self.deployment.spec.as_ref()?.template.clone());
+        let is_current = |set: &&ReplicaSet| {
+            let template = set.spec.as_ref().and_then(|spec| spec.template.clone());
+            template.is_some_and(|template| without_hash(template) == wanted)
+        };
+        self.owned_sets().filter(is_current).min_by_key(|set| set.metadata.creation_timestamp.clone())
     }
 
-    /// Returns the Deployment's other ReplicaSets that still have or want pods.
-    pub fn old_sets(&self) -> impl Iterator<Item = &ReplicaSet> {
+    /// Returns the Deployment's other ReplicaSets, most of them history without pods.
+    fn other_sets(&self) -> impl Iterator<Item = &ReplicaSet> {
         let new = self.new_set().and_then(|set| set.metadata.uid.as_deref());
-        self.owned_sets().filter(move |set| set.metadata.uid.as_deref() != new).filter(|set| {
+        self.owned_sets().filter(move |set| set.metadata.uid.as_deref() != new)
+    }
+
+    /// Returns the other ReplicaSets that have or want living pods, or are about to let them go.
+    pub fn old_sets(&self) -> impl Iterator<Item = &ReplicaSet> {
+        self.other_sets().filter(|set| {
             let wants = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0) > 0;
-            wants || set.metadata.deletion_timestamp.is_some() || self.pods_of(set).next().is_some()
+            wants || set.metadata.deletion_timestamp.is_some() || self.pods_of(set).any(is_alive)
         })
     }
 
@@ -142,26 +157,46 @@ impl Snapshot {
         set.map(|set| self.pods_of(set).filter(|pod| is_alive(pod)).collect()).unwrap_or_default()
     }
 
+    /// Returns how many pods of the current template are ready.
+    #[must_use]
+    pub fn ready_new_pods(&self) -> usize {
+        self.new_pods().into_iter().filter(|pod| is_ready(pod)).count()
+    }
+
     /// Returns the pods that run an older template: still owned, or orphans of this Deployment.
+    /// What an eviction left of an owned pod is nobody's to wait for: it stays as long as its ReplicaSet.
     #[must_use]
     pub fn old_pods(&self) -> Vec<&Pod> {
-        let owned = self.old_sets().flat_map(|set| self.pods_of(set));
+        let owned = self.other_sets().flat_map(|set| self.pods_of(set)).filter(|pod| !has_ended(pod));
         owned.chain(self.orphans()).collect()
     }
 
+    /// Returns the living pods of all the Deployment's ReplicaSets, and its orphans.
+    pub fn own_pods(&self) -> impl Iterator<Item = &Pod> {
+        let owned = self.owned_sets().flat_map(|set| self.pods_of(set));
+        owned.chain(self.orphans()).filter(|pod| is_alive(pod))
+    }
+
     /// Returns pods that a ReplicaSet of this Deployment left behind: no controller, and either our
-    /// mark or the name and hash that only such a pod has.
+    /// mark or the origin that only such a pod has. The origin is not read off the pod's name, which
+    /// the API server cuts when it is long.
     pub fn orphans(&self) -> impl Iterator<Item = &Pod> {
         let name = self.deployment.metadata.name.clone().unwrap_or_default();
         self.pods.iter().filter(move |pod| {
             let labels = labels(&pod.metadata);
             let marked = labels.get(DETACHED) == Some(&name);
             let named = labels.get(HASH).is_some_and(|hash| {
-                let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
-                pod_name.starts_with(&format!("{name}-{hash}-"))
+                pod.metadata.generate_name.as_deref() == Some(&format!("{name}-{hash}-"))
             });
             controller(&pod.metadata).is_none() && (marked || named)
         })
+    }
+
+    /// Returns whether there are living orphans and no Service sends traffic to any of them.
+    #[must_use]
+    pub fn is_every_orphan_out(&self) -> bool {
+        let mut orphans = self.orphans().filter(|pod| is_alive(pod)).peekable();
+        orphans.peek().is_some() && orphans.all(|pod| is_detached(pod) && !self.is_routed(pod))
     }
 
     /// Returns the Services that send traffic to pods with these labels.
@@ -221,6 +256,19 @@ impl Snapshot {
     }
 }
 
+/// Returns the number that the controller gave to a Deployment's or ReplicaSet's template.
+fn revision(metadata: &ObjectMeta) -> u64 {
+    annotation(metadata, REVISION).and_then(|revision| revision.parse().ok()).unwrap_or(0)
+}
+
+/// Templates are compared without the label that tells their ReplicaSets apart.
+fn without_hash(mut template: PodTemplateSpec) -> PodTemplateSpec {
+    if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+        labels.remove(HASH);
+    }
+    template
+}
+
 /// Returns the uid of the object's controller.
 #[must_use]
 pub fn controller(metadata: &ObjectMeta) -> Option<&str> {
@@ -241,11 +289,13 @@ pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a String>
     metadata.annotations.as_ref().and_then(|annotations| annotations.get(key))
 }
 
-/// Returns a Service's selector; `None` where it has none and so sends to no pod by label.
+/// Returns a Service's selector; `None` where it sends to no pod by label: it has none, or it is
+/// another name for a host outside.
 #[must_use]
 pub fn selector(service: &Service) -> Option<&Labels> {
-    let selector = service.spec.as_ref()?.selector.as_ref()?;
-    (!selector.is_empty()).then_some(selector)
+    let spec = service.spec.as_ref()?;
+    let is_alias = spec.type_.as_deref() == Some("ExternalName");
+    spec.selector.as_ref().filter(|selector| !selector.is_empty() && !is_alias)
 }
 
 /// Returns whether `labels` has everything that `wanted` asks for.
@@ -257,8 +307,14 @@ pub fn is_subset(wanted: &Labels, labels: &Labels) -> bool {
 /// Returns whether nobody has asked the pod to end and it has not ended by itself.
 #[must_use]
 pub fn is_alive(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && !has_ended(pod)
+}
+
+/// Returns whether the pod has ended by itself, as an evicted one has. Nothing removes it for that.
+#[must_use]
+pub fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Failed" | "Succeeded"))
+    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// Returns whether the pod counts as ready for its Services.

@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
-use super::observe::{Snapshot, is_alive, is_detached, is_ready};
+use super::observe::{Snapshot, is_alive, is_detached};
 
 /// Hears what a rollout does.
 pub trait Reporter: Sync {
@@ -42,7 +42,7 @@ impl Progress {
         Self {
             wanted: snapshot.wanted(),
             new: new.len(),
-            ready: new.iter().filter(|pod| is_ready(pod)).count(),
+            ready: snapshot.ready_new_pods(),
             old: alive.len(),
             detached: alive.iter().filter(|pod| is_detached(pod)).count(),
             ending: ending.len(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::observe::{Snapshot, is_alive, is_ready};
+use super::observe::{Snapshot, is_alive};
 use crate::image::Digest;
 
 /// What one look says.
@@ -87,10 +87,9 @@ pub fn new_pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
         return lack(Kind::Controller, "the controller has not seen the change yet");
     }
     if snapshot.new_set().is_none() {
-        return room_lack(snapshot).or_else(|| lack(Kind::Controller, "there is no ReplicaSet for it yet"));
+        return no_set_lack(snapshot);
     }
-    let (new, wanted) = (snapshot.new_pods(), snapshot.wanted());
-    let ready = new.iter().filter(|pod| is_ready(pod)).count();
+    let (new, wanted, ready) = (snapshot.new_pods(), snapshot.wanted(), snapshot.ready_new_pods());
     if ready < wanted {
         let words = format!("{ready} of {wanted} new pods ready");
         let refused = room_lack(snapshot).or_else(|| unschedulable(&new));
@@ -147,6 +146,18 @@ fn old_pods_lack(snapshot: &Snapshot) -> Option<Lack> {
     None
 }
 
+/// A quota may refuse the ReplicaSet itself; the Deployment's condition then has the words.
+fn no_set_lack(snapshot: &Snapshot) -> Option<Lack> {
+    let status = snapshot.deployment.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let refused =
+        conditions.iter().find(|condition| condition.reason.as_deref() == Some("ReplicaSetCreateError"));
+    match refused.and_then(|condition| condition.message.as_deref()) {
+        Some(message) => lack(Kind::Room, message),
+        None => lack(Kind::Controller, "there is no ReplicaSet for it yet"),
+    }
+}
+
 /// Returns the first refusal of a pod that the controllers report.
 fn room_lack(snapshot: &Snapshot) -> Option<Lack> {
     let set = snapshot.new_set().and_then(|set| set.status.as_ref());
@@ -173,3 +184,6 @@ fn lack(kind: Kind, words: &str) -> Option<Lack> {
 fn waiting(kind: Kind, words: &str) -> Verdict {
     Verdict::Waiting(Lack { kind, words: words.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

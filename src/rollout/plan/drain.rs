@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod};
 
 use crate::rollout::annotations::DRAINS;
-use crate::rollout::observe::{Snapshot, annotation, is_alive};
+use crate::rollout::observe::{Snapshot, annotation};
 use crate::rollout::preflight::is_recreate;
 use crate::rollout::{Drain, Order};
 
@@ -107,7 +107,7 @@ fn is_enough(shutdown: Shutdown, order: &Order) -> bool {
 impl Snapshot {
     /// Returns how each pod that runs now would end. Every pod is old to a new image.
     pub fn old_shutdowns(&self) -> impl Iterator<Item = Shutdown> {
-        self.pods.iter().filter(|pod| is_alive(pod)).map(|pod| shutdown(pod, &self.container))
+        self.own_pods().map(|pod| shutdown(pod, &self.container))
     }
 }
 
@@ -131,6 +131,8 @@ fn hook_seconds(lifecycle: &Lifecycle) -> Option<u64> {
         return u64::try_from(sleep.seconds).ok();
     }
     let command = hook.exec.as_ref()?.command.as_ref()?.join(" ");
-    let (_, seconds) = command.rsplit_once("sleep ")?;
-    seconds.trim().trim_end_matches('s').parse().ok()
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let [.., program, seconds] = words.as_slice() else { return None };
+    let is_sleep = program.rsplit('/').next() == Some("sleep");
+    seconds.trim_end_matches('s').parse().ok().filter(|_| is_sleep)
 }

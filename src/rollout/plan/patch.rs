@@ -9,38 +9,40 @@ use serde_json::{Value, json};
 use super::drain::Way;
 use crate::rollout::Order;
 use crate::rollout::annotations::{
-    AT, BUILD, DETACHED, DIGEST, FINISHED, JOURNAL, Journal, LABELS, PREVIOUS, TAG, TOOL,
+    AT, BUILD, DETACHED, DIGEST, FINISHED, HASH, HOLD, JOURNAL, Journal, LABELS, PREVIOUS, TAG, TOOL,
 };
 use crate::rollout::observe::{Labels, Snapshot, annotation, labels, selector};
-
-/// `minReadySeconds` while new pods are held back from counting as available: a day. The controller
-/// then starts all new pods and touches no old one.
-pub const HOLD: i32 = 86_400;
 
 /// A list of JSON patch operations.
 pub type Operations = Vec<Value>;
 
-/// Returns the journal for writing `order`; a journal that is already there knows the settings from
-/// before the first of the unfinished rollouts.
+/// Returns the journal for writing `order`. Of a journal that is already there it takes the settings
+/// that are still in force as we set them; any other was set by a person, and is what to put back.
 #[must_use]
 pub fn journal(snapshot: &Snapshot, order: &Order, way: Way) -> Journal {
-    let spec = to_value(&snapshot.deployment.spec);
     let known = snapshot.journal();
-    let saved = |key: &str, known: Option<Value>| known.unwrap_or_else(|| spec[key].clone());
+    let mut spec = to_value(&snapshot.deployment.spec);
+    for operation in known.iter().flat_map(|known| put_back(snapshot, known)) {
+        if let Some(key) = operation["path"].as_str().and_then(|path| path.strip_prefix("/spec/")) {
+            spec[key] = operation["value"].clone();
+        }
+    }
     Journal {
         image: order.image.to_string(),
-        previous: snapshot.image().to_owned(),
+        previous: previous(snapshot, known.as_ref()).to_owned(),
         detached: way == Way::Detached,
-        strategy: saved("strategy", known.as_ref().map(|journal| journal.strategy.clone())),
-        min_ready_seconds: saved(
-            "minReadySeconds",
-            known.as_ref().map(|journal| journal.min_ready_seconds.clone()),
-        ),
-        progress_deadline_seconds: saved(
-            "progressDeadlineSeconds",
-            known.as_ref().map(|journal| journal.progress_deadline_seconds.clone()),
-        ),
+        strategy: spec["strategy"].clone(),
+        min_ready_seconds: spec["minReadySeconds"].clone(),
+        progress_deadline_seconds: spec["progressDeadlineSeconds"].clone(),
     }
+}
+
+/// Returns the image to go back to: the one in the template, unless its own rollout never came so far
+/// that all its pods were ready.
+fn previous<'a>(snapshot: &'a Snapshot, known: Option<&'a Journal>) -> &'a str {
+    let is_ready = snapshot.ready_new_pods() >= snapshot.wanted();
+    let unfinished = known.filter(|known| known.image == snapshot.image() && !is_ready);
+    unfinished.map_or(snapshot.image(), |known| &known.previous)
 }
 
 /// Writes the image, how the controller is to go about it, and the record of it, in one patch.
@@ -48,10 +50,11 @@ pub fn journal(snapshot: &Snapshot, order: &Order, way: Way) -> Journal {
 pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operations {
     let journal = journal(snapshot, order, way);
     let mut operations = set_image(snapshot, snapshot.image(), &journal.image);
+    operations.extend(put_back(snapshot, &journal));
     operations.extend(match way {
         Way::Detached => hold(),
         Way::Rolling => surge(&journal),
-        Way::Plain => put_back(snapshot, &journal),
+        Way::Plain => Vec::new(),
     });
     let record = if way == Way::Plain { FINISHED.to_owned() } else { journal.write() };
     let tool = concat!("rollway ", env!("CARGO_PKG_VERSION")).to_owned();
@@ -114,18 +117,21 @@ pub fn undo(snapshot: &Snapshot, journal: &Journal) -> Operations {
         &[
             (JOURNAL, Some(back.write())),
             (DIGEST, Some(digest_of(&back.image)).filter(|digest| !digest.is_empty())),
+            (TAG, None),
             (PREVIOUS, Some(back.previous)),
         ],
     ));
     operations
 }
 
-/// Takes a pod out of every Service that selects it, and marks it as ours to end. It also makes the
-/// Deployment its owner (not its controller), so that it goes when the Deployment goes.
+/// Takes a pod out of every Service that selects it, and marks it as ours to end. The hash goes too:
+/// no ReplicaSet may adopt a pod that gets no traffic and count it. It also makes the Deployment its
+/// owner (not its controller), so that it goes when the Deployment goes.
 #[must_use]
 pub fn detach(snapshot: &Snapshot, pod: &Pod) -> Operations {
     let taken: Labels = routing_keys(snapshot, pod)
         .into_iter()
+        .chain([HASH.to_owned()])
         .filter_map(|key| labels(&pod.metadata).get(&key).map(|value| (key, value.clone())))
         .collect();
     let mut operations = vec![test_uid(pod)];
@@ -157,6 +163,9 @@ pub fn attach(pod: &Pod) -> Operations {
             .map(|(key, value)| set(&format!("/metadata/labels/{}", escape(key)), value.clone().into())),
     );
     operations.push(remove(&format!("/metadata/labels/{}", escape(DETACHED))));
+    if pod.metadata.owner_references.is_some() {
+        operations.push(remove("/metadata/ownerReferences"));
+    }
     operations
 }
 
@@ -200,6 +209,12 @@ fn hold() -> Operations {
         // The API refuses a deadline that is not above minReadySeconds.
         set("/spec/progressDeadlineSeconds", (HOLD + 3_600).into()),
     ]
+}
+
+/// Returns whether the Deployment may still start all its new pods beside the old ones.
+#[must_use]
+pub fn is_all_at_once(snapshot: &Snapshot) -> bool {
+    to_value(&snapshot.deployment.spec)["strategy"] == all_at_once()
 }
 
 fn all_at_once() -> Value {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::patch::HOLD;
+use super::patch::is_all_at_once;
 use crate::rollout::annotations::Journal;
-use crate::rollout::observe::{Snapshot, is_alive, is_detached};
+use crate::rollout::observe::{Snapshot, has_ended, is_alive, is_detached};
 use crate::rollout::verdict::{Goal, Kind, Lack, Verdict, judge, new_pods_lack};
 
 /// How long new pods must have been ready and routed, without a break, before old ones are let go:
@@ -67,61 +67,79 @@ pub fn next(goal: &Goal, snapshot: &Snapshot, clocks: Clocks, drain_wait: Durati
     let verdict = judge(goal, snapshot);
     match (verdict, snapshot.journal()) {
         (Verdict::Gone, _) => Step::Gone,
+        // A person's image is not to be held by our settings. Another rollout's has its own journal.
+        (Verdict::Superseded(_), Some(journal)) if journal.image == goal.image => Step::Finish(journal),
         (Verdict::Superseded(image), _) => Step::Superseded(image),
         (Verdict::Complete, None) => Step::Done,
         (Verdict::Complete, Some(journal)) => Step::Finish(journal),
-        (Verdict::Waiting(lack), Some(journal)) if journal.detached => {
-            detached(goal, snapshot, Situation { journal, lack, clocks, drain_wait })
+        (Verdict::Waiting(lack), journal) => {
+            let hold = journal.filter(|_| snapshot.is_held());
+            towards(goal, snapshot, Situation { hold, lack, clocks, drain_wait })
         }
-        (Verdict::Waiting(lack), _) => Step::Wait(lack),
     }
 }
 
 struct Situation {
-    journal: Journal,
+    /// The journal of a Deployment whose new pods are held back.
+    hold: Option<Journal>,
     lack: Lack,
     clocks: Clocks,
     drain_wait: Duration,
 }
 
-fn detached(goal: &Goal, snapshot: &Snapshot, now: Situation) -> Step {
-    let orphans: Vec<Pod> = snapshot.orphans().filter(|pod| is_alive(pod)).cloned().collect();
-    let is_held = held(snapshot);
+fn towards(goal: &Goal, snapshot: &Snapshot, now: Situation) -> Step {
     if let Some(lack) = new_pods_lack(goal, snapshot) {
-        let away: Vec<Pod> = orphans.into_iter().filter(is_detached).collect();
-        if !away.is_empty() && matches!(lack.kind, Kind::Readiness | Kind::Room) {
-            return Step::Attach(away);
-        }
-        let refused = lack.kind == Kind::Room && now.clocks.refused >= ROOM_PATIENCE;
-        return if refused && is_held && snapshot.old_sets().next().is_some() {
-            Step::FallBack(now.journal, lack)
-        } else {
-            Step::Wait(lack)
-        };
+        return until_ready(snapshot, lack, now);
     }
     let old_sets: Vec<ReplicaSet> = snapshot.old_sets().cloned().collect();
     if old_sets.iter().any(|set| set.metadata.deletion_timestamp.is_some()) {
         return wait(Kind::OldPods, "the old ReplicaSet lets go of its pods");
     }
-    if !old_sets.is_empty() {
-        return if !is_held {
-            Step::Wait(now.lack)
-        } else if now.clocks.ready < SETTLE {
-            wait(Kind::Endpoints, "the new pods settle")
-        } else {
-            Step::Orphan(old_sets)
-        };
+    match now.hold {
+        None if !old_sets.is_empty() => Step::Wait(now.lack),
+        None => drain(snapshot, &now),
+        Some(journal) if old_sets.is_empty() => Step::Release(journal),
+        Some(journal) if snapshot.routing.is_none() => Step::FallBack(journal, blind()),
+        Some(journal) if now.clocks.ready < settle(&journal) => wait(Kind::Endpoints, "the new pods settle"),
+        Some(_) => Step::Orphan(old_sets),
     }
-    if is_held {
-        return Step::Release(now.journal);
-    }
-    drain(snapshot, orphans, &now)
 }
 
-fn drain(snapshot: &Snapshot, orphans: Vec<Pod>, now: &Situation) -> Step {
+/// New pods that are not ready, or not ready any more, need the old ones: those come back, whatever
+/// else is going on.
+fn until_ready(snapshot: &Snapshot, lack: Lack, now: Situation) -> Step {
+    let away: Vec<Pod> =
+        snapshot.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
+    if !away.is_empty() && snapshot.ready_new_pods() < snapshot.wanted() {
+        return Step::Attach(away);
+    }
+    let is_refused = lack.kind == Kind::Room && now.clocks.refused >= ROOM_PATIENCE;
+    match now.hold {
+        // Somebody took the surge back: the hold would wait for pods that nobody starts.
+        Some(journal) if !is_all_at_once(snapshot) => Step::Release(journal),
+        Some(journal) if is_refused && snapshot.old_sets().next().is_some() => Step::FallBack(journal, lack),
+        _ => Step::Wait(lack),
+    }
+}
+
+/// The Deployment's own `minReadySeconds` says how long a pod must be ready to be trusted; the hold
+/// hides it, so it is kept here.
+fn settle(journal: &Journal) -> Duration {
+    SETTLE.max(Duration::from_secs(journal.min_ready_seconds.as_u64().unwrap_or(0)))
+}
+
+fn drain(snapshot: &Snapshot, now: &Situation) -> Step {
+    let (ended, orphans): (Vec<Pod>, Vec<Pod>) = snapshot
+        .orphans()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .cloned()
+        .partition(has_ended);
+    if !ended.is_empty() {
+        return Step::Delete(ended);
+    }
     let (away, attached): (Vec<Pod>, Vec<Pod>) = orphans.into_iter().partition(is_detached);
     if !attached.is_empty() {
-        return Step::Detach(attached);
+        return if snapshot.routing.is_none() { Step::Wait(blind()) } else { Step::Detach(attached) };
     }
     if away.is_empty() {
         return Step::Wait(now.lack.clone());
@@ -135,11 +153,15 @@ fn drain(snapshot: &Snapshot, orphans: Vec<Pod>, now: &Situation) -> Step {
     }
 }
 
-/// Returns whether the Deployment still has the settings of the hold.
-fn held(snapshot: &Snapshot) -> bool {
-    snapshot.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds) == Some(HOLD)
+/// Pods must not be taken out of Services that cannot be read.
+fn blind() -> Lack {
+    let words = "the credentials may not list services and endpointslices".to_owned();
+    Lack { kind: Kind::Room, words }
 }
 
 fn wait(kind: Kind, words: &str) -> Step {
     Step::Wait(Lack { kind, words: words.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;
