@@ -50,6 +50,9 @@ impl Hierarchy {
                 let _ = fs::write(group.join(file), value);
             }
         }
+        if self.options.is_none() {
+            hand_down(&parent);
+        }
         fs::write(group.join("cgroup.procs"), "0")
             .with_context(|| format!("failed to enter the cgroup `{}`", group.display()))
     }
@@ -69,11 +72,16 @@ impl Hierarchy {
         let leaf = self.mount.join("parts");
         fs::create_dir_all(&leaf).with_context(failed)?;
         fs::write(leaf.join("cgroup.procs"), "0").with_context(failed)?;
-        for controller in ["cpuset", "cpu", "io", "memory", "pids"] {
-            // One that the machine does not hand down is one that pods cannot be limited by; they still run.
-            let _ = fs::write(self.mount.join("cgroup.subtree_control"), format!("+{controller}"));
-        }
+        hand_down(&self.mount);
         Ok(())
+    }
+}
+
+/// Lets the v2 groups below `group` limit what they use. Where the machine does not allow that, pods without
+/// limits may still run.
+fn hand_down(group: &Path) {
+    for controller in ["cpuset", "cpu", "io", "memory", "pids"] {
+        let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
 

@@ -68,6 +68,9 @@ fn settings(plan: &Plan) -> anyhow::Result<()> {
     let ports = plan.ports.all().map(|port| port.to_string()).join(",");
     set("net/ipv4/ip_forward", "1")?;
     set("net/ipv4/conf/all/route_localnet", "1")?;
+    // A load of new connections leaves each port unusable for a minute: give it twice as many as usual, all above
+    // those that the parts listen on.
+    set("net/ipv4/ip_local_port_range", "11000 65535")?;
     // No outgoing connection may take a port before its listener does.
     set("net/ipv4/ip_local_reserved_ports", &ports)?;
     if Path::new("/proc/sys/net/bridge").exists() {
