@@ -1,10 +1,15 @@
 //! Names of repositories and tags: which host to ask, and whether plain http may be tried there.
+//!
+//! The grammar is that of `oci_client::Reference`, and a test holds it to that. It is written out
+//! here because theirs is one regular expression, which takes longer to compile than a check
+//! takes to run, and 18 MB.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use oci_client::Reference;
-
 use super::Error;
+
+/// Where names without a host are.
+const DOCKER_HUB: &str = "index.docker.io";
 
 /// The schemes that a registry is asked with, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +41,24 @@ impl Repository {
         if let Some((scheme, _)) = given.split_once("://") {
             return Err(bad(format!("it starts with a scheme: leave out `{scheme}://`")));
         }
-        let (address, name) = split_address(given);
-        let reference = Reference::try_from(name.as_str()).map_err(|error| bad(error.to_string()))?;
         if given.contains('@') || split(given).1.is_some() {
             return Err(bad("it names a tag or a digest, which goes in `tag`".to_owned()));
         }
-        Ok(Self {
-            given: given.to_owned(),
-            host: address.unwrap_or_else(|| reference.resolve_registry().to_owned()),
-            path: reference.repository().to_owned(),
-        })
+        let (host, path) = split_host(given);
+        let path = if host == DOCKER_HUB && !path.contains('/') {
+            format!("library/{path}")
+        } else {
+            path.to_owned()
+        };
+        if !is_host(host) {
+            return Err(bad(format!("`{host}` is not a host")));
+        }
+        if !is_path(&path) {
+            return Err(bad(
+                "it may have lower-case letters, digits, and `.`, `_`, `-` between them".to_owned()
+            ));
+        }
+        Ok(Self { given: given.to_owned(), host: host.to_owned(), path })
     }
 
     /// Returns the name as it was given.
@@ -91,15 +104,44 @@ pub fn is_tag(text: &str) -> bool {
         && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
 }
 
-/// Takes a bracketed IPv6 address off, which the reference grammar does not know, and puts a host
-/// in its place that the grammar does.
-fn split_address(given: &str) -> (Option<String>, String) {
+/// The first part is a host when it cannot be a part of a path.
+fn split_host(given: &str) -> (&str, &str) {
     match given.split_once('/') {
-        Some((host, path)) if host.starts_with('[') && bare(host).parse::<Ipv6Addr>().is_ok() => {
-            (Some(host.to_owned()), format!("localhost/{path}"))
-        }
-        _ => (None, given.to_owned()),
+        Some(("docker.io" | DOCKER_HUB, path)) => (DOCKER_HUB, path),
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+        _ => (DOCKER_HUB, given),
     }
+}
+
+fn is_host(host: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if let Some((address, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return address.parse::<Ipv6Addr>().is_ok() && is_port(port);
+    }
+    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+    name.split('.').all(is_label) && is_port(port)
+}
+
+/// Nothing, or a colon and a number.
+fn is_port(text: &str) -> bool {
+    let is_number =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    text.is_empty() || text.strip_prefix(':').is_some_and(is_number)
+}
+
+/// Parts of letters and digits, with one `.`, one or two `_`, or any number of `-` between them.
+fn is_path(path: &str) -> bool {
+    let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_part = |part: &str| {
+        let is_closed = part.starts_with(is_alphanumeric) && part.ends_with(is_alphanumeric);
+        let mut separators = part.split(is_alphanumeric);
+        is_closed
+            && separators.all(|text| matches!(text, "" | "." | "_" | "__") || text.bytes().all(|b| b == b'-'))
+    };
+    path.len() <= 255 && path.split('/').all(is_part)
 }
 
 /// Returns the host without port and brackets.
@@ -153,6 +195,51 @@ mod tests {
     }
 
     #[test]
+    fn names_are_read_as_oci_client_reads_them() {
+        let long = format!("ghcr.io/{}", "a".repeat(256));
+        let names = [
+            "busybox",
+            "a",
+            "team/app",
+            "docker.io/app",
+            "docker.io/a/b",
+            "index.docker.io/app",
+            "localhost/app",
+            "localhost:5000/app",
+            "127.0.0.1:5000/a/b/c",
+            "ghcr.io/a__b/c--d/e.f_g",
+            "xn--n3h.com/app",
+            "test.com:80/a",
+            "foo/foo_bar.com",
+            "GHCR.io/app",
+            "ghcr.io/App",
+            "ghcr.io/a..b",
+            "ghcr.io/a___b",
+            "ghcr.io/-a",
+            "ghcr.io/a-",
+            "ghcr.io/a/",
+            "ghcr.io//a",
+            "ghcr.io/",
+            "/a",
+            "a b",
+            "-x.io/a",
+            "x-.io/a",
+            ".io/a",
+            "x.io:/a",
+            "ghcr.io/ä",
+            "ghcr.io/a?b",
+            "ghcr.io/a%2fb",
+            &long,
+        ];
+        for name in names {
+            let theirs = oci_client::Reference::try_from(name).ok();
+            let theirs = theirs.map(|it| (it.resolve_registry().to_owned(), it.repository().to_owned()));
+            let ours = Repository::parse(name).ok().map(|it| (it.host, it.path));
+            assert_eq!(ours, theirs, "{name}");
+        }
+    }
+
+    #[test]
     fn plain_http_is_for_near_hosts_only() {
         let near =
             ["10.0.0.7", "192.168.1.2:5000", "172.16.0.1", "127.0.0.1:5000", "localhost:5000", "[::1]:5000"];
@@ -176,8 +263,14 @@ mod tests {
             ("", "empty"),
             ("https://ghcr.io/app", "leave out `https://`"),
             ("ghcr.io/app:1.2", "goes in `tag`"),
-            ("ghcr.io/App", "format"),
-            ("ghcr.io/app@sha256:abc", "format"),
+            ("ghcr.io/App", "lower-case letters"),
+            ("ghcr.io/app@sha256:abc", "goes in `tag`"),
+            ("Team/app", "lower-case letters"),
+            ("ghcr.io:x/app", "`ghcr.io:x` is not a host"),
+            ("ghcr.io:+80/app", "is not a host"),
+            ("ghcr.io:70000/app", "is not a host"),
+            ("[::1/app", "is not a host"),
+            ("[::1]é:/app", "is not a host"),
         ];
         for (given, part) in cases {
             let error = Repository::parse(given).unwrap_err().to_string();

@@ -160,6 +160,23 @@ fn content_that_is_not_what_was_asked_for_leaves_no_file() {
 }
 
 #[test]
+fn file_that_cannot_be_written_leaves_none_of_the_others() {
+    let registry = Registry::plain();
+    let digest = registry.image("app", "latest", &[]);
+    let toolkit = Toolkit::new();
+    toolkit.folder("get/repository");
+    let directory = toolkit.folder("get");
+    assert_snapshot!(get(&toolkit, &directory, &request(&registry, &digest)), @r"
+    exit 1
+    --- stderr
+    error: failed to write `[DIR]/get/repository`: Is a directory (os error 21)
+    hint: the first argument must be a directory that this user can write to
+    ");
+    let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["repository"]);
+}
+
+#[test]
 fn version_without_a_tag_means_the_sources() {
     let (toolkit, registry) = (Toolkit::new(), Registry::plain());
     let digest = registry.image("app", "1", &[]);
