@@ -162,10 +162,11 @@ async fn update(
     (pipelines, loads): (&mut [Pipeline], &[Load]),
 ) -> anyhow::Result<()> {
     progress.say(format_args!("publishing {}: Java {}, {}", release.name, release.runtime, release.openssl));
-    for player in players.iter_mut() {
-        player.digest = stage.publish(&player.app, release).await?;
-    }
+    let digests = try_join_all(APPS.iter().map(|app| stage.publish(app, release))).await?;
     let published = Instant::now();
+    for (player, digest) in players.iter_mut().zip(digests) {
+        player.digest = digest;
+    }
     let mut open: Vec<&mut Player> = players.iter_mut().collect();
     let mut told = Instant::now();
     while !open.is_empty() {

@@ -16,10 +16,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use anyhow::{Context as _, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use self::lane::Runner;
 use self::report::Tally;
@@ -29,6 +29,9 @@ pub use self::report::{LaneReport, Latency, LostRequest, Report};
 
 /// No load goes on longer.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// The niceness of the load's thread.
+const FIRST: i32 = -10;
 
 /// One way of asking, with how much of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,16 +101,17 @@ pub struct Target {
     pub lanes: Vec<Lane>,
 }
 
-/// A load under way.
+/// A load under way, in a thread of its own: what else this process does must not look like a slow target.
 pub struct Load {
     target: Target,
     started: Instant,
-    stop: Arc<watch::Sender<bool>>,
-    lanes: Vec<(Lane, Arc<Tally>, JoinHandle<()>)>,
+    stop: watch::Sender<bool>,
+    tallies: Vec<Arc<Tally>>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Load {
-    /// Starts all lanes; needs a tokio runtime.
+    /// Starts all lanes.
     ///
     /// # Errors
     /// A target that is not on loopback, or a rate that no schedule can be made of.
@@ -124,34 +128,57 @@ impl Load {
             );
         }
         raise_descriptor_limit();
-        let stop = Arc::new(watch::Sender::new(false));
-        let lanes = target.lanes.iter().map(|&lane| {
-            let tally = Arc::new(Tally::default());
-            let runner =
-                Runner { lane, address: target.address, tally: tally.clone(), stop: stop.subscribe() };
-            let bounded = tokio::time::timeout(LONGEST, runner.run());
-            // A lane that reaches the time bound has counted what it sent; its report says how much that was.
-            let task = tokio::spawn(async move { drop(bounded.await) });
-            (lane, tally, task)
-        });
-        Ok(Self { lanes: lanes.collect(), target, started: Instant::now(), stop })
+        let stop = watch::Sender::new(false);
+        let runners: Vec<Runner> = target
+            .lanes
+            .iter()
+            .map(|&lane| Runner {
+                lane,
+                address: target.address,
+                tally: Arc::default(),
+                stop: stop.subscribe(),
+            })
+            .collect();
+        let tallies = runners.iter().map(|runner| runner.tally.clone()).collect();
+        let (end, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = move || {
+            // On a busy machine a client that gets no processor would time out by itself. Only root may ask for more.
+            let _ = setpriority_process(None, FIRST);
+            runtime.block_on(async {
+                // A lane that reaches the time bound has counted what it sent; its report says how much that was.
+                futures::future::join_all(runners.into_iter().map(|runner| timeout(LONGEST, runner.run())))
+                    .await
+            });
+            // Nobody listens when the load was dropped.
+            let _ = end.send(());
+        };
+        std::thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(work)
+            .context("failed to start the load's thread")?;
+        Ok(Self { target, started: Instant::now(), stop, tallies, ended })
     }
 
     /// Returns what each lane has sent and lost so far.
     pub fn so_far(&self) -> Vec<(&'static str, u64, u64)> {
-        self.lanes.iter().map(|(lane, tally, _)| (lane.name(), tally.requests(), tally.lost())).collect()
+        let lanes = self.target.lanes.iter().zip(&self.tallies);
+        lanes.map(|(lane, tally)| (lane.name(), tally.requests(), tally.lost())).collect()
     }
 
     /// Starts no further request, waits for the open ones (each has its own deadline) and reports.
     pub async fn stop(self) -> Report {
         let seconds = self.started.elapsed().as_secs_f64();
         self.stop.send_replace(true);
-        let mut lanes = Vec::new();
-        for (lane, tally, task) in self.lanes {
-            // A lane that panicked has a bug; what it counted until then is reported, and too little of it shows.
-            let _ = task.await;
-            lanes.push(tally.report(lane.name()));
-        }
+        // A thread that panicked has a bug; what it counted until then is reported, and too little of it shows.
+        let _ = self.ended.await;
+        let lanes = self
+            .target
+            .lanes
+            .iter()
+            .zip(&self.tallies)
+            .map(|(lane, tally)| tally.report(lane.name()))
+            .collect();
         Report { target: self.target.name, address: self.target.address, seconds, lanes }
     }
 }

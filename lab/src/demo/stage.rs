@@ -67,7 +67,8 @@ impl Stage {
     pub(super) async fn publish(&self, app: &App, release: &Release) -> anyhow::Result<String> {
         let mut spec = SampleApp::new(app.short, &self.sample).runtime(release.runtime);
         release.openssl.clone_into(&mut spec.openssl);
-        let image = sample_app(&spec)?;
+        // Packing takes a while, and the other apps' images need not wait for it.
+        let image = tokio::task::spawn_blocking(move || sample_app(&spec)).await??;
         let base = if self.registry.contains("://") {
             self.registry.clone()
         } else {

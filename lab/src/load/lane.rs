@@ -39,6 +39,7 @@ impl Runner {
         for offset in schedule.starts() {
             tokio::select! {
                 biased;
+                // A load that was dropped is over too.
                 _ = self.stop.wait_for(|stop| *stop) => break,
                 () = sleep_until(start + offset) => {}
             }
@@ -59,7 +60,7 @@ impl Runner {
 
     async fn one_by_one(self) {
         let asker = Asker::new(self.lane, self.address);
-        while !*self.stop.borrow() {
+        while !*self.stop.borrow() && self.stop.has_changed().is_ok() {
             let lost = self.tally.lost();
             self.tally.due();
             asker.count(&self.tally, Instant::now()).await;
