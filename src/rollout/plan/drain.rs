@@ -62,11 +62,17 @@ pub fn choose(order: &Order, snapshot: &Snapshot, obstacle: Option<&str>) -> Cho
             let why = format!("every old pod serves on for at least {} s", order.drain_wait.as_secs());
             rolling(order, snapshot, &why)
         }
-        Drain::Detached | Drain::Auto => obstacle.map_or_else(
+        Drain::Detached | Drain::Auto => obstacle.or_else(|| unmarkable(snapshot)).map_or_else(
             || Choice { way: Way::Detached, why: detached_reason(order, snapshot), loses: None },
             |obstacle| rolling(order, snapshot, &format!("the old pods cannot be detached: {obstacle}")),
         ),
     }
+}
+
+/// The mark of a detached pod is a label with the Deployment's name, and labels are shorter than names.
+fn unmarkable(snapshot: &Snapshot) -> Option<&'static str> {
+    let length = snapshot.deployment.metadata.name.as_ref().map_or(0, String::len);
+    (length > 63).then_some("the Deployment's name is too long for a label")
 }
 
 fn plain(why: &str) -> Choice {
@@ -111,13 +117,15 @@ impl Snapshot {
     }
 }
 
-/// Reads from a pod how the named container ends.
+/// Reads from a pod how it ends: it serves for as long as the first to go of the named container and
+/// those with ports, for a proxy beside the application that goes first takes the traffic with it.
 #[must_use]
 pub fn shutdown(pod: &Pod, container: &str) -> Shutdown {
     let spec = pod.spec.as_ref();
     let containers = spec.map_or(&[] as &[Container], |spec| spec.containers.as_slice());
-    let container = containers.iter().find(|candidate| candidate.name == container);
-    let hook = container.and_then(|container| container.lifecycle.as_ref()).and_then(hook_seconds);
+    let serving = containers.iter().filter(|other| other.name == container || other.ports.is_some());
+    let hooks = serving.map(|container| container.lifecycle.as_ref().and_then(hook_seconds).unwrap_or(0));
+    let hook = hooks.min();
     let declared = annotation(&pod.metadata, DRAINS).and_then(|text| text.trim_end_matches('s').parse().ok());
     let grace = spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
     Shutdown { serves: hook.unwrap_or(0) + declared.unwrap_or(0), grace: u64::try_from(grace).unwrap_or(0) }
@@ -136,3 +144,6 @@ fn hook_seconds(lifecycle: &Lifecycle) -> Option<u64> {
     let is_sleep = program.rsplit('/').next() == Some("sleep");
     seconds.trim_end_matches('s').parse().ok().filter(|_| is_sleep)
 }
+
+#[cfg(test)]
+mod tests;

@@ -305,3 +305,6 @@ fn escape(key: &str) -> String {
 fn to_value(part: &impl serde::Serialize) -> Value {
     serde_json::to_value(part).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,6 +283,41 @@ fn old_pods_come_back_while_the_new_ones_are_not_ready() {
 }
 
 #[test]
+fn going_back_before_the_old_pods_end_keeps_those_very_pods() {
+    let before = Cluster::at_rest('a', 3);
+    for moment in ["orphan", "release", "detach", "drain", "delete"] {
+        let mut cluster = before.clone();
+        until(&mut cluster, moment);
+        let look = cluster.look();
+        let journal = look.journal().unwrap();
+        let away: Vec<Pod> = look.orphans().filter(|pod| is_detached(pod)).cloned().collect();
+        for pod in away {
+            cluster.patch_pod(pod.metadata.name.as_ref(), &patch::attach(&pod));
+        }
+        cluster.patch(&patch::undo(&cluster.look(), &journal));
+        let mut run = Run::new(&mut cluster, usize::MAX);
+        assert_eq!(run.roll(&mk_order('a'), Way::Detached), End::Done, "{moment}: {:?}", run.said);
+        let names = |cluster: &Cluster| -> std::collections::BTreeSet<Option<String>> {
+            cluster.pods.iter().map(|pod| pod.metadata.name.clone()).collect()
+        };
+        assert_eq!(names(&cluster), names(&before), "{moment}");
+        cluster.lost = 0;
+        assert_at_rest(&cluster, 'a', &before);
+    }
+}
+
+#[test]
+fn pods_behind_several_services_leave_all_of_them() {
+    let mut before = Cluster::at_rest('a', 3);
+    before.services.push(mk_service("both", &json!({ "app": "app", "tier": "web" })));
+    before.services.push(mk_service("tier", &json!({ "tier": "web" })));
+    before.settle();
+    let mut cluster = before.clone();
+    assert_eq!(Run::new(&mut cluster, usize::MAX).roll(&mk_order('b'), Way::Detached), End::Done);
+    assert_at_rest(&cluster, 'b', &before);
+}
+
+#[test]
 fn no_room_for_all_new_pods_ends_in_a_rolling_update() {
     let before = Cluster::at_rest('a', 3);
     let mut cluster = before.clone();
