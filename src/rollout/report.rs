@@ -136,3 +136,6 @@ fn events(events: &[Event]) -> Vec<String> {
     };
     grouped.into_iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,7 +196,7 @@ fn detaching_takes_the_fewest_labels_that_every_service_needs_and_the_hash() {
     let (app, tier) = (json!({ "app": "app" }), json!({ "tier": "web" }));
     let both = json!({ "app": "app", "tier": "web" });
     assert_eq!(detached(&[app.clone(), both.clone()]).3, ["app", HASH]);
-    assert_eq!(detached(&[both.clone()]).3, ["app", HASH]);
+    assert_eq!(detached(std::slice::from_ref(&both)).3, ["app", HASH]);
     assert_eq!(detached(&[app.clone(), tier]).3, ["app", HASH, "tier"]);
     assert_eq!(detached(&[app, json!({ "tier": "other" })]).3, ["app", HASH]);
     let (snapshot, _, pod, _) = detached(&[json!({ "app": "app" }), both]);
