@@ -174,3 +174,38 @@ fn debug_shows_each_request() {
         "{outcome}"
     );
 }
+
+#[test]
+fn system_trust_is_read_at_run_time() {
+    let registry = Registry::tls();
+    let digest = registry.image("app", "latest", &[]);
+    let toolkit = Toolkit::new();
+    let store = toolkit.file("ca-certificates.crt", registry.ca());
+    let run = toolkit.binary("image-digest").arg("check").variable("SSL_CERT_FILE", store.to_str().unwrap());
+    let outcome = run.stdin(request(&registry).to_string()).run();
+    assert_eq!(outcome.json(), json!([version(&digest)]), "{outcome}");
+}
+
+#[test]
+fn plain_http_needs_no_trusted_certificate() {
+    let registry = Registry::plain();
+    let digest = registry.image("app", "latest", &[]);
+    let toolkit = Toolkit::new();
+    let run = toolkit.binary("image-digest").arg("check").variable("SSL_CERT_FILE", "/nowhere");
+    let outcome = run.stdin(request(&registry).to_string()).run();
+    assert_eq!(outcome.json(), json!([version(&digest)]), "{outcome}");
+}
+
+#[test]
+fn lower_case_proxy_variables_are_obeyed() {
+    let proxy = Registry::plain();
+    let digest = proxy.image("app", "latest", &[]);
+    let toolkit = Toolkit::new()
+        .variable("https_proxy", "http://127.0.0.1:1")
+        .variable("http_proxy", &format!("http://{}", proxy.host()));
+    let request = json!({"source": {"repository": "registry.local/app"}});
+    let outcome = toolkit.step("image-digest", "check", None, &request.to_string());
+    assert_eq!(outcome.json(), json!([version(&digest)]), "{outcome}");
+    let head = "HEAD http://registry.local/v2/app/manifests/latest";
+    assert_eq!(proxy.requests(), ["GET http://registry.local/v2/", head]);
+}
