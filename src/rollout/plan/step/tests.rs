@@ -474,3 +474,14 @@ fn a_deployment_that_is_gone_or_another_is_said() {
     snapshot.deployment.metadata.uid = Some("another".to_owned());
     assert_eq!(word(&next(&mk_goal('a'), &snapshot, Clocks::default(), SECOND)), "gone");
 }
+
+#[test]
+fn a_pod_that_an_endpoint_still_names_does_not_end_whatever_the_clock_says() {
+    let mut cluster = Cluster::at_rest('a', 3);
+    until(&mut cluster, "delete");
+    let clocks = Clocks { unrouted: SECOND * 60, ..Clocks::default() };
+    let mut look = cluster.look();
+    assert_eq!(word(&next(&mk_goal('b'), &look, clocks, SECOND)), "delete");
+    look.routing.as_mut().unwrap().slices.push(mk_slice("app", &look.pods));
+    assert_eq!(word(&next(&mk_goal('b'), &look, clocks, SECOND)), "wait");
+}
