@@ -136,7 +136,11 @@ async fn probe(cluster: &Cluster) -> Result<Option<String>, Error> {
     let doing = "ask for the version of the API server";
     match tokio::time::timeout(PROBE_TIMEOUT, cluster.client.apiserver_version()).await {
         Ok(Ok(info)) => Ok(Some(info.git_version)),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+            Err(Error::NotApiServer { address: cluster.address.clone() })
+        }
+        Ok(Err(kube::Error::SerdeError(_))) => Err(Error::NotApiServer { address: cluster.address.clone() }),
         Ok(Err(error)) => Err(cluster.describe(error, doing)),
         Err(_) => Err(Error::Unreachable {
             address: cluster.address.clone(),

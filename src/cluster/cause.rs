@@ -6,11 +6,17 @@ use std::io;
 
 use super::deadline::Elapsed;
 
+const TRUST: &str = "set `certificate_authority` to the cluster's own, or `insecure_skip_tls_verify: true`";
+const RENEW: &str = "renew the API server's certificate, or set this machine's clock";
+const NAME: &str = "use an address that the certificate names, or set `tls-server-name` in the kubeconfig";
+/// How many of a certificate's names are worth reading.
+const NAMES_SHOWN: usize = 4;
+
 /// Why no answer came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The certificate of the server is not good; with what is wrong about it.
-    Certificate(String),
+    /// The certificate of the server is not good; with what is wrong about it, and what helps.
+    Certificate { why: String, remedy: &'static str },
     /// Nothing came back, with the reason.
     Connection(String),
     /// The credential plugin of the kubeconfig did not help, with the reason.
@@ -86,15 +92,20 @@ fn tls(error: &rustls::Error) -> Cause {
             other => Cause::Connection(other.to_string()),
         };
     };
-    Cause::Certificate(match bad {
-        Bad::UnknownIssuer => "signed by an unknown authority".to_owned(),
+    let (why, remedy) = match bad {
+        Bad::UnknownIssuer => ("signed by an unknown authority".to_owned(), TRUST),
         // Every cluster's authority is called `kubernetes`, so this is another cluster's certificate.
-        Bad::BadSignature => "signed by another authority of the same name".to_owned(),
-        Bad::Expired | Bad::ExpiredContext { .. } => "expired".to_owned(),
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "not valid yet".to_owned(),
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "made out to another name".to_owned(),
-        other => other.to_string(),
-    })
+        Bad::BadSignature => ("signed by another authority of the same name".to_owned(), TRUST),
+        Bad::Expired | Bad::ExpiredContext { .. } => ("expired".to_owned(), RENEW),
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => ("not valid yet".to_owned(), RENEW),
+        Bad::NotValidForName => ("made out to another name".to_owned(), NAME),
+        Bad::NotValidForNameContext { presented, .. } => {
+            let names: Vec<&str> = presented.iter().take(NAMES_SHOWN).map(String::as_str).collect();
+            (format!("made out to other names ({})", names.join(", ")), NAME)
+        }
+        other => (format!("refused: {other}"), TRUST),
+    };
+    Cause::Certificate { why, remedy }
 }
 
 /// Says what became of a credential plugin without its output, which may hold the credential.
@@ -137,7 +148,10 @@ mod tests {
     fn certificate_error_is_found_inside_an_io_error() {
         let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let cause = cause_of(io::Error::new(io::ErrorKind::InvalidData, bad));
-        assert_eq!(cause, Cause::Certificate("signed by an unknown authority".to_owned()));
+        assert_eq!(
+            cause,
+            Cause::Certificate { why: "signed by an unknown authority".to_owned(), remedy: TRUST }
+        );
     }
 
     #[test]

@@ -145,6 +145,14 @@ pub enum Error {
         address: String,
         /// What is wrong with the certificate.
         why: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// Something answers, and it is no API server.
+    #[error("what answers at `{address}` is not a Kubernetes API server")]
+    NotApiServer {
+        /// The URL.
+        address: String,
     },
     /// The API server refused the call.
     #[error("failed to {doing}: {}", answer(status))]
@@ -241,8 +249,9 @@ impl Explain for Error {
             Self::Unreachable { .. } => {
                 "check the address, and that the workers' network reaches it (proxy, firewall)".to_owned()
             }
-            Self::Untrusted { .. } => {
-                "set `certificate_authority` to the cluster's own, or `insecure_skip_tls_verify: true`".to_owned()
+            Self::Untrusted { remedy, .. } => (*remedy).to_owned(),
+            Self::NotApiServer { .. } => {
+                "check host, port and path: `kubectl cluster-info` shows where the API server is".to_owned()
             }
             Self::Unauthorized { .. } => {
                 "the token or certificate has expired, or is another cluster's; make a new one (`kubectl create token`)"
@@ -278,8 +287,12 @@ fn refusal(status: &Status) -> Option<String> {
         403 if status.message.contains("system:anonymous") => {
             "no credential reached the API server: give the kubeconfig's user a token or a client certificate"
         }
+        400 if status.message.contains("HTTP request to an HTTPS server") => {
+            "write the address of the API server with `https://`"
+        }
         403 if status.message.contains("is forbidden: User") => {
-            "let the Role of that namespace allow it (k8s/rollout-role.yml lists what is needed, and what for)"
+            "let the Role of that namespace allow it (k8s/rollout-role.yml lists what is needed, and what for); it \
+             names the Deployments, so a misspelt one is forbidden too"
         }
         429 => "the API server is overloaded; try again later",
         500..=599 => "the API server is in trouble; try again later",
@@ -299,7 +312,7 @@ pub(super) fn describe(error: kube::Error, doing: &str, address: &str) -> Error 
             Error::Unreachable { address, why: "the proxy's URL is neither http nor https".to_owned() }
         }
         error => match cause::find(&error) {
-            Cause::Certificate(why) => Error::Untrusted { address, why },
+            Cause::Certificate { why, remedy } => Error::Untrusted { address, why, remedy },
             Cause::Connection(why) => Error::Unreachable { address, why },
             Cause::Plugin(why) => Error::Plugin { why },
             Cause::Other(why) => Error::Unexpected { doing, why },

@@ -235,6 +235,11 @@ fn clusters(server: &ApiServer) -> Vec<Wrong> {
             "does not accept the credentials: 401 Unauthorized",
             "has expired",
         ),
+        out(
+            source(json!({"deployment": "app", "server": format!("{url}/other"), "token": TOKEN})),
+            "is not a Kubernetes API server",
+            "kubectl cluster-info",
+        ),
     ]
 }
 
