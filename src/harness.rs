@@ -8,6 +8,7 @@ pub mod archive;
 pub mod container;
 pub mod environment;
 pub mod payload;
+pub mod pipeline;
 pub mod process;
 pub mod program;
 pub mod tree;

@@ -7,6 +7,7 @@ use crate::concourse::Step;
 use crate::exit::Code;
 
 mod argument;
+mod pipeline;
 mod step;
 
 /// Run a resource type, or a whole pipeline, under Concourse's rules and without Concourse
@@ -24,6 +25,8 @@ enum Command {
     In(step::Args),
     /// Run `out` once and show what it makes
     Out(step::Args),
+    /// Run a pipeline's checks, gets and puts with the executables of this machine
+    Pipeline(pipeline::Args),
 }
 
 /// Runs the subcommand.
@@ -36,5 +39,6 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         Command::Check(args) => step::run(Step::Check, args, surroundings).await,
         Command::In(args) => step::run(Step::Get, args, surroundings).await,
         Command::Out(args) => step::run(Step::Put, args, surroundings).await,
+        Command::Pipeline(args) => pipeline::run(args, surroundings).await,
     }
 }

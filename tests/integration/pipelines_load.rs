@@ -1,0 +1,112 @@
+//! Pipelines are loaded as fly loads them: variables from files and flags, then every key checked.
+
+use std::path::Path;
+
+use insta::assert_snapshot;
+
+use crate::support::toolkit::{Outcome, Toolkit};
+
+/// A resource type that says what it was given.
+const TYPE: &str = r#"
+case "$0" in
+*/check) cat >&2; echo '[{"digest":"sha256:1"}]' ;;
+*/in) cat >&2; echo '{"version":{"digest":"sha256:1"}}' ;;
+*/out) cat >&2; echo >&2; ls "$1" >&2; echo '{"version":{"digest":"sha256:2"}}' ;;
+esac
+"#;
+
+fn checkout(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
+}
+
+fn load(toolkit: &Toolkit, args: &[&str]) -> Outcome {
+    toolkit.binary("rollway").args(["harness", "pipeline"]).args(args).run()
+}
+
+#[test]
+fn pipeline_of_the_repository_runs_for_every_app() {
+    let toolkit = Toolkit::new();
+    let kind = toolkit.script("type", TYPE);
+    let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
+    let variables = toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
+    for app in ["foo", "bar", "baz"] {
+        let outcome = toolkit
+            .binary("rollway")
+            .args(["harness", "pipeline", "-c", &checkout("ci/pipeline.yml")])
+            .arg("-l")
+            .arg(&variables)
+            .args(["-l", &checkout(&format!("ci/app-{app}.yml"))])
+            .args(["--resource-type", &format!("image-digest={}", kind.display())])
+            .args(["--resource-type", &format!("rollout={}", kind.display())])
+            .run();
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        let get = format!(
+            r#"deploy #1 | get container-image | {{"source":{{"repository":"registry.example.com/app-{app}","tag":"latest"}},"version":{{"digest":"sha256:1"}}}}"#
+        );
+        let put = format!(
+            r#"deploy #1 | put deployment | {{"source":{{"kubeconfig":"kind: Config\n","context":null,"insecure_skip_tls_verify":false,"namespace":"app-{app}","deployment":"app","container":"app"}},"params":{{"image":"container-image","wait_until_ready":180}}}}"#
+        );
+        for line in [get, put, "deploy #1 | put deployment | container-image".to_owned()] {
+            assert!(outcome.stdout.lines().any(|found| found == line), "{line}\n{outcome}");
+        }
+    }
+}
+
+#[test]
+fn later_files_win_and_flags_win_over_files() {
+    let toolkit = Toolkit::new();
+    let kind = toolkit.script("type", TYPE);
+    toolkit.file(
+        "p.yml",
+        "resources: [{name: r, type: t, source: {a: ((a)), b: ((b)), c: ((c)), d: ((m.d))}}]
+jobs: [{name: j, plan: [{get: r, trigger: true}]}]",
+    );
+    toolkit.file("one.yml", "a: 1\nb: 1\nc: 1\nm: {d: 1}");
+    toolkit.file("two.yml", "b: 2\nc: 2");
+    let kind = format!("t={}", kind.display());
+    let args = ["-c", "p.yml", "-l", "one.yml", "-l", "two.yml", "-v", "c=3", "-y", "m.d=[4]", "--resource-type", &kind];
+    let outcome = load(&toolkit, &args);
+    let source = r#"{"source":{"a":1,"b":2,"c":"3","d":[4]},"version":{"digest":"sha256:1"}}"#;
+    assert!(outcome.stdout.contains(source), "{outcome}");
+}
+
+#[test]
+fn what_is_wrong_is_named_before_anything_runs() {
+    let toolkit = Toolkit::new();
+    toolkit.file("vars.yml", "password: hunter2\nb: [\n");
+    toolkit.file("vars-missing.yml", "resources: [{name: r, type: t, source: {a: ((zeta)), b: ((alpha.x))}}]");
+    toolkit.file("task.yml", "jobs: [{name: deploy, plan: [{task: build, file: x}, {set_pipeline: self}]}]");
+    toolkit.file("type.yml", "resources: [{name: r, type: git}]\njobs: [{name: j, plan: [{get: r}]}]");
+    toolkit.file("empty.yml", "");
+    let cases: [&[&str]; 8] = [
+        &["-c", "none.yml"],
+        &["-c", "task.yml", "-l", "vars.yml"],
+        &["-c", "vars-missing.yml"],
+        &["-c", "task.yml"],
+        &["-c", "type.yml"],
+        &["-c", "empty.yml"],
+        &["-c", "task.yml", "-v", "a"],
+        &["-c", "empty.yml", "--interval", "100ms"],
+    ];
+    let said: Vec<String> = cases.iter().map(|args| load(&toolkit, args).to_string()).collect();
+    assert!(!said.concat().contains("hunter2"));
+    assert_snapshot!(said.join("\n"), @"");
+}
+
+#[test]
+fn unknown_job_and_pinned_resources() {
+    let toolkit = Toolkit::new();
+    let kind = format!("t={}", toolkit.script("type", TYPE).display());
+    toolkit.file(
+        "p.yml",
+        "resources: [{name: r, type: t, version: {digest: 'sha256:0'}}]
+jobs: [{name: j, plan: [{get: r, trigger: true}]}]",
+    );
+    assert_snapshot!(load(&toolkit, &["-c", "p.yml", "--job", "k", "--resource-type", &kind]), @r"
+    exit 1
+    --- stderr
+    error: job `k` cannot start: there is no such job
+    ");
+    let outcome = load(&toolkit, &["-c", "p.yml", "--resource-type", &kind]);
+    assert!(outcome.stdout.contains(r#"{"source":{},"version":{"digest":"sha256:0"}}"#), "{outcome}");
+}
