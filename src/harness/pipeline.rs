@@ -66,7 +66,7 @@ pub enum Error {
         hint: Option<String>,
     },
     /// Steps that need more than this harness.
-    #[error("{} cannot be run here: {}", if steps.len() == 1 { "a step" } else { "steps" }, steps.join(", "))]
+    #[error("{} cannot be run here", steps.join(", "))]
     Unsupported {
         /// `step … in job …`.
         steps: Vec<String>,

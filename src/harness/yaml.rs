@@ -20,11 +20,11 @@ pub fn read(text: &str) -> Result<Value, Error> {
         return Ok(Value::Null);
     }
     serde_saphyr::from_str(text).map_err(|error| {
-        let place =
-            error.location().map(|place| format!("line {}, column {}: ", place.line(), place.column()));
+        let place = error.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
+        let place = place.unwrap_or_else(|| "the document".to_owned());
         let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default().to_owned();
-        Error { reason: format!("{}{message}", place.unwrap_or_default()) }
+        let message = message.lines().next().unwrap_or_default().replace(&format!(" at {place}"), "");
+        Error { reason: format!("{place}: {message}") }
     })
 }
 

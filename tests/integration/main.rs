@@ -11,6 +11,8 @@ mod image_digest_get;
 mod image_digest_inputs;
 mod image_digest_schema;
 mod layers;
+mod pipelines_load;
+mod pipelines_run;
 mod registry_client;
 mod rollout_access;
 mod rollout_check;

@@ -90,7 +90,44 @@ fn what_is_wrong_is_named_before_anything_runs() {
     ];
     let said: Vec<String> = cases.iter().map(|args| load(&toolkit, args).to_string()).collect();
     assert!(!said.concat().contains("hunter2"));
-    assert_snapshot!(said.join("\n"), @"");
+    assert_snapshot!(said.join("\n"), @r"
+    exit 1
+    --- stderr
+    error: failed to read `none.yml`: No such file or directory (os error 2)
+
+    exit 1
+    --- stderr
+    error: failed to read `vars.yml`: line 2, column 4: unclosed bracket '['
+
+    exit 1
+    --- stderr
+    error: variables are without a value: `alpha.x`, `zeta`
+    hint: give them with -l FILE or -v NAME=VALUE
+
+    exit 1
+    --- stderr
+    error: step `task: build` in job `deploy`, step `set_pipeline: self` in job `deploy` cannot be run here
+    hint: get, put, in_parallel, do, try and their hooks can; set the pipeline in Concourse for the rest
+
+    exit 1
+    --- stderr
+    error: resource `r` has the type `git`, for which there is no executable
+    hint: name one with --resource-type git=PATH, or put `git` beside the rollway binary
+
+    exit 1
+    --- stderr
+    error: the pipeline: it is not a map
+
+    exit 1
+    --- stderr
+    error: --var is not NAME=VALUE
+
+    exit 2
+    --- stderr
+    error: invalid value '100ms' for '--interval <DURATION>': resources are not checked more often than every second
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]

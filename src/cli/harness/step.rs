@@ -90,9 +90,9 @@ pub(super) async fn run(step: Step, args: Args, surroundings: &Surroundings) -> 
     let verdict = judge(step, ran.ended, &ran.stdout);
     let report = Report { step, verdict, elapsed: started.elapsed(), directory, lines: kept.take() };
     if args.json {
-        surroundings.print(report.json())?
+        surroundings.print(report.json())?;
     } else {
-        report.show(surroundings)?
+        report.show(surroundings)?;
     }
     Ok(report.code())
 }

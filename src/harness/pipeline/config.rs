@@ -237,7 +237,9 @@ impl Step {
         match &self.action {
             Action::Get(_) | Action::Put(_) => actions.push(&self.action),
             Action::InParallel(Parallel { steps, .. }) | Action::Do(steps) => {
-                steps.iter().for_each(|step| step.collect(actions));
+                for step in steps {
+                    step.collect(actions);
+                }
             }
             Action::Try(step) => step.collect(actions),
         }

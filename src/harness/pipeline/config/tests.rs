@@ -78,8 +78,8 @@ fn all_steps_that_cannot_run_here_are_named_together() {
     });
     assert_eq!(
         refusal(&step),
-        "steps cannot be run here: step `task: unit` in job `deploy`, \
-         step `set_pipeline: self` in job `deploy`, step `load_var: v` in job `deploy`"
+        "step `task: unit` in job `deploy`, step `set_pipeline: self` in job `deploy`, \
+         step `load_var: v` in job `deploy` cannot be run here"
     );
 }
 
