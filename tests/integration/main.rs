@@ -4,6 +4,7 @@
 mod cli_digest;
 mod executables_contract;
 mod harness_steps;
+mod house;
 mod image_digest_auth;
 mod image_digest_check;
 mod image_digest_faults;
