@@ -28,7 +28,8 @@ fn pipeline_of_the_repository_runs_for_every_app() {
     let toolkit = Toolkit::new();
     let kind = toolkit.script("type", TYPE);
     let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
-    let variables = toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
+    let variables =
+        toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
     for app in ["foo", "bar", "baz"] {
         let outcome = toolkit
             .binary("rollway")
@@ -64,7 +65,20 @@ jobs: [{name: j, plan: [{get: r, trigger: true}]}]",
     toolkit.file("one.yml", "a: 1\nb: 1\nc: 1\nm: {d: 1}");
     toolkit.file("two.yml", "b: 2\nc: 2");
     let kind = format!("t={}", kind.display());
-    let args = ["-c", "p.yml", "-l", "one.yml", "-l", "two.yml", "-v", "c=3", "-y", "m.d=[4]", "--resource-type", &kind];
+    let args = [
+        "-c",
+        "p.yml",
+        "-l",
+        "one.yml",
+        "-l",
+        "two.yml",
+        "-v",
+        "c=3",
+        "-y",
+        "m.d=[4]",
+        "--resource-type",
+        &kind,
+    ];
     let outcome = load(&toolkit, &args);
     let source = r#"{"source":{"a":1,"b":2,"c":"3","d":[4]},"version":{"digest":"sha256:1"}}"#;
     assert!(outcome.stdout.contains(source), "{outcome}");
@@ -74,7 +88,8 @@ jobs: [{name: j, plan: [{get: r, trigger: true}]}]",
 fn what_is_wrong_is_named_before_anything_runs() {
     let toolkit = Toolkit::new();
     toolkit.file("vars.yml", "password: hunter2\nb: [\n");
-    toolkit.file("vars-missing.yml", "resources: [{name: r, type: t, source: {a: ((zeta)), b: ((alpha.x))}}]");
+    toolkit
+        .file("vars-missing.yml", "resources: [{name: r, type: t, source: {a: ((zeta)), b: ((alpha.x))}}]");
     toolkit.file("task.yml", "jobs: [{name: deploy, plan: [{task: build, file: x}, {set_pipeline: self}]}]");
     toolkit.file("type.yml", "resources: [{name: r, type: git}]\njobs: [{name: j, plan: [{get: r}]}]");
     toolkit.file("empty.yml", "");

@@ -170,11 +170,7 @@ fn passed_jobs_follow_with_the_version_that_passed() {
 
 #[test]
 fn hooks_follow_the_end_that_they_are_for() {
-    for (fail, hooks) in [
-        ("no", "success ensure"),
-        ("exit", "failure ensure"),
-        ("error", "error ensure"),
-    ] {
+    for (fail, hooks) in [("no", "success ensure"), ("exit", "failure ensure"), ("error", "error ensure")] {
         let hook = |name: &str| format!("{{put: target, params: {{say: {name}}}, no_get: true}}");
         let pipeline = Pipeline::with(&format!(
             "
@@ -200,7 +196,13 @@ fn hooks_follow_the_end_that_they_are_for() {
         let log = pipeline.log("target");
         let said: Vec<&str> = log.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
         assert_eq!(said.join(" "), hooks, "{fail}: {log}");
-        let status = if fail == "no" { "succeeded" } else if fail == "exit" { "failed" } else { "errored" };
+        let status = if fail == "no" {
+            "succeeded"
+        } else if fail == "exit" {
+            "failed"
+        } else {
+            "errored"
+        };
         assert!(log.contains(&format!(" ensure {status} ")), "{log}");
     }
 }
@@ -305,8 +307,10 @@ fn failing_get_keeps_nothing_and_failing_check_says_why() {
 #[test]
 fn watch_builds_each_new_version_and_ends_after_so_many() {
     let pipeline = Pipeline::with(DEPLOY);
-    let mut child =
-        pipeline.command().args(["--watch", "--interval", "1s", "--builds", "2", "--json"]).start_without_stdin();
+    let mut child = pipeline
+        .command()
+        .args(["--watch", "--interval", "1s", "--builds", "2", "--json"])
+        .start_without_stdin();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let mut events = Vec::new();
     for line in stdout.lines() {

@@ -130,7 +130,7 @@ struct Table(String);
 impl Table {
     fn row(&mut self, [app, image, java, rolled, lane, requests, lost]: [&str; 7], note: &str) {
         let line = format!(
-            "{app:<8} {image:<19} {java:<17} {rolled:<12} {lane:<10} {requests:>8} {lost:>6}  {note}"
+            "{app:<8} {image:<20} {java:<16} {rolled:<11} {lane:<10} {requests:>8} {lost:>6}  {note}"
         );
         self.0.push_str(line.trim_end());
         self.0.push('\n');
@@ -231,7 +231,7 @@ mod tests {
         let line = text.lines().nth(1).unwrap();
         assert_eq!(
             line,
-            "app-foo  11111111 → 22222222 11.0.5 → 11.0.6   17.2 s (2×)  fresh        31,234      0"
+            "app-foo  11111111 → 22222222  11.0.5 → 11.0.6  17.2 s (2×) fresh        31,234      0"
         );
         assert!(
             text.contains("keepalive    31,234      3  no promise\n  (dies at once, no preStop)"),

@@ -34,6 +34,8 @@ impl Variables {
             "kubernetes-version": "1.36",
             "kubernetes-skip-tls-verification": false,
             "kubernetes-wait-until-ready": 180,
+            // Not asked: the harness runs the programs beside it.
+            "resource-types": "localhost",
         });
         let path = stage.output.join("k8s.yml");
         write_private(&path, &variables.to_string())?;

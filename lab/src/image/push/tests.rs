@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use super::super::{Entry, Layer, Parts};
@@ -33,7 +33,7 @@ impl Fake {
                     let fake = fake.clone();
                     async move { Ok::<_, Infallible>(fake.answer(request).await) }
                 });
-                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let server = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(
                     async move { server.serve_connection(TokioIo::new(stream), service).await.unwrap() },
                 );
