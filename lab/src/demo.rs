@@ -191,7 +191,7 @@ async fn update(
             }
         }
         open = waiting;
-        if told.elapsed() > Duration::from_secs(3) {
+        if !stands.is_empty() && told.elapsed() > Duration::from_secs(3) {
             progress.say(format_args!("{}; {}", stands.join(", "), so_far(loads)));
             told = Instant::now();
         }

@@ -33,9 +33,9 @@ impl App {
     /// Returns in words how it ends.
     pub(super) fn end(&self) -> &'static str {
         match self.on_sigterm {
-            OnSigterm::Drain => "drains",
-            OnSigterm::Die => "dies at once, no preStop",
-            OnSigterm::Graceful => "closes its listener at once, no preStop",
+            OnSigterm::Drain => "drains, after a preStop",
+            OnSigterm::Die => "dies at once; it has no preStop",
+            OnSigterm::Graceful => "closes its listener at once and finishes what is open; it has no preStop",
             OnSigterm::Ignore => "ignores SIGTERM",
         }
     }

@@ -116,7 +116,7 @@ impl fmt::Display for Outcome {
             table.lanes([&app.name, &image, &java, &rolled], &app.lanes, |lane| {
                 if promises_zero(&app.aside.app, &lane.name) { "" } else { "no promise" }
             });
-            table.note(app.aside.app.end());
+            table.note(&app.name, app.aside.app.end());
         }
         let rolled = format!("{:.1} s", self.control.seconds);
         table.lanes(["control", "kubectl set image", self.control.on, &rolled], &self.control.lanes, |_| "");
@@ -152,9 +152,9 @@ impl Table {
         }
     }
 
-    fn note(&mut self, text: &str) {
+    fn note(&mut self, app: &str, end: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "  ({text})");
+        let _ = writeln!(self.0, "  on SIGTERM {app} {end}");
     }
 }
 
@@ -234,7 +234,9 @@ mod tests {
             "app-foo  11111111 → 22222222  11.0.5 → 11.0.6  17.2 s (2×) fresh        31,234      0"
         );
         assert!(
-            text.contains("keepalive    31,234      3  no promise\n  (dies at once, no preStop)"),
+            text.contains(
+                "keepalive    31,234      3  no promise\n  on SIGTERM app-bar dies at once; it has no preStop"
+            ),
             "{text}"
         );
     }
