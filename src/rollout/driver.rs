@@ -5,19 +5,18 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::Api;
 
 use self::live::{Live, Place};
 use super::annotations::{Journal, PREVIOUS};
-use super::observe::{Snapshot, annotation, is_detached};
+use super::observe::{Snapshot, annotation};
 use super::plan::drain::{Choice, Way, choose};
 use super::plan::step::{Clocks, Step, next};
 use super::report::{Progress, Reporter};
 use super::verdict::{Goal, Kind, Lack, Verdict, judge, new_pods_lack};
 use super::{Error, Order, Outcome, Running, Target, preflight};
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::concourse::{Field, Interrupted};
 use crate::image::{Digest, Pinned};
 use crate::log::Log;
@@ -30,6 +29,10 @@ mod live;
 
 /// How long the API server may be out of sight before the outcome counts as unknown.
 const BLIND: Duration = Duration::from_secs(60);
+/// How many writes of one rollout may come too late before it gives up.
+const RACES: u32 = 10;
+/// How often a ReplicaSet whose pods are refused is made to try again.
+const NUDGE: Duration = Duration::from_secs(3);
 /// How often a look is taken when nothing is heard: clocks move on without events.
 const TICK: Duration = Duration::from_millis(500);
 /// What ending pods may take beyond the drain wait: the longest common grace period and some air.
@@ -299,7 +302,11 @@ impl Rollout<'_> {
         };
         if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {
             self.say(&format!("an unfinished rollout to {} is ready: finishing it first", goal.image));
-            self.steps(&goal, snapshot).await?;
+            match self.steps(&goal, snapshot).await {
+                // Its pods did not stay ready; what it held is undone, and the new image is next.
+                Ok(_) | Err(Error::Late { .. } | Error::Superseded { .. }) => {}
+                Err(error) => return Err(error),
+            }
         } else {
             self.say(&format!("replacing the unfinished rollout to {}", goal.image));
             self.attach_all(&snapshot).await?;
@@ -344,12 +351,27 @@ impl Rollout<'_> {
             match step {
                 Step::Done => return Ok(look),
                 Step::Gone => return Err(Error::Gone { target: look.name() }),
-                Step::Superseded(image) => return Err(Error::Superseded { target: look.name(), image }),
+                Step::Superseded(image) => {
+                    self.clear(&look).await?;
+                    return Err(Error::Superseded { target: look.name(), image });
+                }
                 Step::Wait(lack) if watch.is_late(&lack, self.order.drain_wait) => {
                     return Err(self.late(&look, &lack).await);
                 }
-                Step::Wait(_) | Step::Drain(_) => self.listen(&mut live).await?,
-                step => self.act(&look, step).await?,
+                Step::Wait(lack) => {
+                    if lack.kind == Kind::Room && !look.is_held() && watch.is_time_to_nudge() {
+                        self.nudge(&look).await?;
+                    }
+                    self.listen(&mut live).await?;
+                }
+                Step::Drain(_) => self.listen(&mut live).await?,
+                step => match self.act(&look, step).await {
+                    // A precondition did not hold: something moved since the look, so look again.
+                    Err(Error::Cluster(error)) if lost_race(&error) && watch.may_retry() => {
+                        self.listen(&mut live).await?;
+                    }
+                    done => done?,
+                },
             }
         }
     }
@@ -394,6 +416,10 @@ impl Rollout<'_> {
     }
 }
 
+fn lost_race(error: &cluster::Error) -> bool {
+    matches!(error.status(), Some(409 | 422))
+}
+
 fn waits_for(step: &Step) -> String {
     match step {
         Step::Wait(lack) => lack.words.clone(),
@@ -409,20 +435,36 @@ struct Stopwatch {
     ready: Option<Instant>,
     unrouted: Option<Instant>,
     refused: Option<Instant>,
+    nudged: Instant,
+    races: u32,
 }
 
 impl Stopwatch {
     fn new(wait: Duration) -> Self {
-        Self { started: Instant::now(), wait, ready: None, unrouted: None, refused: None }
+        let started = Instant::now();
+        Self { started, wait, ready: None, unrouted: None, refused: None, nudged: started, races: 0 }
+    }
+
+    /// A write that never meets the state it was made for is not a race but somebody's will.
+    fn may_retry(&mut self) -> bool {
+        self.races += 1;
+        self.races <= RACES
+    }
+
+    /// Refused pods may fit as soon as an old one is gone.
+    fn is_time_to_nudge(&mut self) -> bool {
+        let is_time = self.nudged.elapsed() > NUDGE;
+        if is_time {
+            self.nudged = Instant::now();
+        }
+        is_time
     }
 
     fn look(&mut self, goal: &Goal, snapshot: &Snapshot) -> Clocks {
         let lack = new_pods_lack(goal, snapshot);
-        let away: Vec<&Pod> = snapshot.orphans().filter(|pod| is_detached(pod)).collect();
-        let unrouted = !away.is_empty() && !away.iter().any(|pod| snapshot.is_routed(pod));
         Clocks {
             ready: since(&mut self.ready, lack.is_none()),
-            unrouted: since(&mut self.unrouted, unrouted),
+            unrouted: since(&mut self.unrouted, snapshot.is_every_orphan_out()),
             refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room)),
         }
     }

@@ -130,10 +130,10 @@ fn old_pods_lack(snapshot: &Snapshot) -> Option<Lack> {
     let old = snapshot.old_pods();
     let (alive, ending) = old.iter().partition::<Vec<&Pod>, _>(|pod| is_alive(pod));
     if !alive.is_empty() {
-        return lack(Kind::OldPods, &format!("{} old pods left", alive.len()));
+        return lack(Kind::OldPods, &format!("old pods left: {}", alive.len()));
     }
     if !ending.is_empty() {
-        return lack(Kind::OldPods, &format!("{} old pods ending", ending.len()));
+        return lack(Kind::OldPods, &format!("old pods ending: {}", ending.len()));
     }
     let wanted = i32::try_from(snapshot.wanted()).unwrap_or(i32::MAX);
     let status = snapshot.deployment.status.clone().unwrap_or_default();

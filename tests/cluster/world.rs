@@ -190,8 +190,16 @@ impl App {
         ([127, 0, 0, 1], u16::try_from(port).unwrap()).into()
     }
 
-    /// Starts requests on a new connection each.
+    /// Starts requests on a new connection each, once the node port has been heard to answer.
     pub(crate) async fn load(&self, rate: f64) -> Load {
+        let address = self.address().await;
+        let started = Instant::now();
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            assert!(started.elapsed() < PATIENCE, "{address} never answered");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        println!("{now} load on {address} begins");
         let lanes = vec![Lane::Fresh { rate }];
         Load::start(Target { name: self.namespace.clone(), address: self.address().await, lanes }).unwrap()
     }
@@ -271,6 +279,11 @@ impl Put {
             }
         }
         false
+    }
+
+    /// Returns whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Ends it as a power cut would.

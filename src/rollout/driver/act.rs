@@ -5,6 +5,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 
@@ -50,11 +51,16 @@ impl Rollout<'_> {
     }
 
     pub(super) async fn write(&self, snapshot: &Snapshot, way: Way) -> Result<Snapshot, Error> {
-        let now = k8s_openapi::jiff::Timestamp::now().to_string();
+        let now = now();
         let operations = patch::write(snapshot, self.order, way, &now);
         let deployment = self.patch_deployment(operations, "set the image of").await?;
         self.say("image written");
         Ok(Snapshot { deployment, ..snapshot.clone() })
+    }
+
+    pub(super) async fn nudge(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let now = now();
+        self.patch_deployment(patch::nudge(snapshot, &now), "touch").await.map(drop)
     }
 
     pub(super) async fn patch_deployment(
@@ -80,7 +86,7 @@ impl Rollout<'_> {
                 self.say("the Deployment's own settings are back");
             }
             Step::FallBack(journal, lack) => {
-                self.say(&format!("warning: no room for all new pods beside the old ones ({})", lack.words));
+                self.say(&format!("warning: no room for all new pods beside the old ones: {}", lack.words));
                 self.say("going on as a rolling update: requests may be lost when old pods end");
                 self.patch_deployment(patch::fall_back(look, &journal), "go on with").await?;
             }
@@ -150,11 +156,24 @@ impl Rollout<'_> {
         }
     }
 
+    /// Ends the pods that are out of their Services: after somebody else's change nobody else will.
+    pub(super) async fn clear(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let away: Vec<Pod> =
+            snapshot.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
+        if away.is_empty() { Ok(()) } else { self.act(snapshot, Step::Delete(away)).await }
+    }
+
     pub(super) async fn attach_all(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let away: Vec<Pod> =
             snapshot.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
         self.act(snapshot, Step::Attach(away)).await
     }
+}
+
+/// Returns the time in whole seconds, as Kubernetes writes it.
+fn now() -> String {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
 fn parameters() -> PatchParams {

@@ -8,7 +8,8 @@ use kube::api::{ListParams, LogParams};
 
 use super::{ENDING, Rollout};
 use crate::rollout::Error;
-use crate::rollout::observe::{Snapshot, is_alive, is_ready};
+use crate::rollout::annotations::PREVIOUS;
+use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready};
 use crate::rollout::plan::patch;
 use crate::rollout::report::{Evidence, Progress, pod as describe_pod};
 use crate::rollout::verdict::{Goal, Lack};
@@ -39,17 +40,21 @@ impl Rollout<'_> {
 
     /// Undoes a detached drain while its old pods still live, and puts settings back in any case.
     async fn take_back(&self, look: &Snapshot) -> Result<String, Error> {
-        let (namespace, name) = (&self.place.namespace, &self.place.name);
-        let stays = format!(
-            "the Deployment keeps the new image; `kubectl -n {namespace} rollout undo deployment/{name}` goes back"
-        );
-        let Some(journal) = look.journal() else { return Ok(stays) };
+        let Some(journal) = look.journal() else { return Ok(self.stays(look)) };
+        self.attach_all(look).await?;
+        let orphans = look.orphans().filter(|pod| is_alive(pod)).count();
         let old_live = look.old_pods().iter().filter(|pod| is_alive(pod)).count();
+        if journal.detached && old_live < look.wanted() && orphans > 0 {
+            self.patch_deployment(patch::release(look, &journal), "put back the settings of").await?;
+            return Ok(format!(
+                "{orphans} old pods serve on; the same put again ends them when the new ones are ready"
+            ));
+        }
         if !journal.detached || old_live < look.wanted() {
             self.patch_deployment(patch::finish(look, &journal), "put back the settings of").await?;
-            return Ok(stays);
+            return Ok(self.stays(look));
         }
-        self.attach_all(look).await?;
+        let look = &self.place.look().await?;
         let undone = self.patch_deployment(patch::undo(look, &journal), "take back the image of").await?;
         self.say(&format!("taken back: the image is {} again", journal.previous));
         let snapshot = Snapshot { deployment: undone, ..look.clone() };
@@ -63,6 +68,16 @@ impl Rollout<'_> {
             Ok(Ok(last)) => Ok(format!("rolled back: {} pods run {} again", last.wanted(), journal.previous)),
             _ => Ok(format!("taken back to {}, whose pods are not all ready yet", journal.previous)),
         }
+    }
+
+    fn stays(&self, look: &Snapshot) -> String {
+        let (namespace, name) = (&self.place.namespace, &self.place.name);
+        let previous = annotation(&look.deployment.metadata, PREVIOUS);
+        let back = previous.map_or_else(
+            || format!("rollout undo deployment/{name}"),
+            |previous| format!("set image deployment/{name} {}={previous}", look.container),
+        );
+        format!("the Deployment keeps the new image; `kubectl -n {namespace} {back}` goes back")
     }
 
     async fn evidence(&self, pod: &Pod) -> Evidence {

@@ -13,7 +13,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Lines {
     log: Log,
     started: Instant,
-    last: Mutex<(Progress, Instant)>,
+    last: Mutex<(String, Instant)>,
 }
 
 impl Lines {
@@ -21,7 +21,7 @@ impl Lines {
     #[must_use]
     pub fn to(log: Log) -> Self {
         let now = Instant::now();
-        Self { log, started: now, last: Mutex::new((Progress::default(), now)) }
+        Self { log, started: now, last: Mutex::new((String::new(), now)) }
     }
 }
 
@@ -32,11 +32,12 @@ impl Reporter for Lines {
 
     fn look(&self, progress: &Progress) {
         let Ok(mut last) = self.last.lock() else { return };
-        if last.0 == *progress && last.1.elapsed() < HEARTBEAT {
+        let words = progress.to_string();
+        if last.0 == words && last.1.elapsed() < HEARTBEAT {
             return;
         }
-        *last = (progress.clone(), Instant::now());
+        *last = (words.clone(), Instant::now());
         drop(last);
-        self.line(&progress.to_string());
+        self.line(&words);
     }
 }

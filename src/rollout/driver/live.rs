@@ -2,7 +2,7 @@
 //! ReplicaSets, its pods, the pods that were detached from it, and the endpoints of its Services.
 //! It also looks afresh on request: a decision that writes is made on a list, never on a watch alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
@@ -16,7 +16,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::cluster::{self, Cluster};
 use crate::rollout::annotations::DETACHED;
-use crate::rollout::observe::{Routing, Snapshot, is_detached, selector};
+use crate::rollout::observe::{Routing, Snapshot, is_detached, labels};
 
 /// Where a Deployment's things are.
 #[derive(Clone)]
@@ -239,12 +239,14 @@ fn store<K: ResourceExt>(objects: impl IntoIterator<Item = K>) -> Store<K> {
     Store { objects, relisted: BTreeMap::new() }
 }
 
-/// Asks for the endpoints of the Services that select the pods, and of no other.
+/// Asks for the endpoints of the Services that select new or old pods, and of no other.
 fn slices_query(base: &Snapshot) -> Option<String> {
     base.routing.as_ref()?;
-    let labels = base.template_labels();
-    let services = base.services(&labels).into_iter().filter(|service| selector(service).is_some());
-    let names: Vec<String> = services.map(ResourceExt::name_any).collect();
+    let template = base.template_labels();
+    let all = std::iter::once(&template).chain(base.own_pods().map(|pod| labels(&pod.metadata)));
+    let names: BTreeSet<String> =
+        all.flat_map(|labels| base.services(labels)).map(ResourceExt::name_any).collect();
+    let names: Vec<String> = names.into_iter().collect();
     (!names.is_empty()).then(|| format!("kubernetes.io/service-name in ({})", names.join(",")))
 }
 

@@ -91,6 +91,16 @@ pub fn fall_back(snapshot: &Snapshot, journal: &Journal) -> Operations {
     operations
 }
 
+/// Touches the record of the rollout. The controller copies it to the new ReplicaSet, whose own
+/// controller then tries at once to create the pods that were refused, instead of after a back-off
+/// that has grown to minutes.
+#[must_use]
+pub fn nudge(snapshot: &Snapshot, now: &str) -> Operations {
+    let mut operations = test_image(snapshot, snapshot.image());
+    operations.extend(annotate(snapshot, &[(AT, Some(now.to_owned()))]));
+    operations
+}
+
 /// Puts everything back and closes the journal.
 #[must_use]
 pub fn finish(snapshot: &Snapshot, journal: &Journal) -> Operations {

@@ -218,7 +218,7 @@ fn old_pods_that_still_end_are_waited_for() {
     let old = mk_set(&mk_deployment('b', 0), "0b", 0);
     snapshot.pods.push(mk_ending(&mk_pod(&old, "o")));
     snapshot.replica_sets.push(old);
-    assert_eq!(lack_of(&snapshot, &mk_goal('a')).words, "1 old pods ending");
+    assert_eq!(lack_of(&snapshot, &mk_goal('a')).words, "old pods ending: 1");
 }
 
 #[test]
