@@ -198,8 +198,6 @@ impl App {
             assert!(started.elapsed() < PATIENCE, "{address} never answered");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-        println!("{now} load on {address} begins");
         let lanes = vec![Lane::Fresh { rate }];
         Load::start(Target { name: self.namespace.clone(), address: self.address().await, lanes }).unwrap()
     }
