@@ -2,6 +2,7 @@
 //! process alone, SIGKILL 10 seconds later.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
@@ -23,6 +24,10 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a finished process's pipes may stay open: a child it left behind can hold them for ever.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long an executable may be busy: 20 × 50 ms.
+const BUSY_TRIES: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// More than any real answer; what follows is read and dropped.
 const STDOUT_LIMIT: usize = 64 << 20;
@@ -63,8 +68,7 @@ pub async fn run(
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A terminal sends Ctrl-C to the whole group; a worker never signals anything but the process.
     command.process_group(0).kill_on_drop(true);
-    let path = Path::new(command.as_std().get_program()).to_owned();
-    let mut child = command.spawn().map_err(|source| Error::Start { path, source })?;
+    let mut child = spawn(&mut command).await?;
 
     let kept = RefCell::new(Vec::new());
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -91,6 +95,24 @@ pub async fn run(
         ended
     };
     Ok(Ran { ended, stdout: kept.into_inner() })
+}
+
+/// An executable that is being written, by a build beside a watch, is busy for a moment.
+async fn spawn(command: &mut Command) -> Result<Child, Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match command.spawn() {
+            Ok(child) => return Ok(child),
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            Err(source) => {
+                let path = Path::new(command.as_std().get_program()).to_owned();
+                return Err(Error::Start { path, source });
+            }
+        }
+    }
 }
 
 async fn end(child: &mut Child, limits: &Limits, kill: &dyn Fn()) -> Result<Ended, Error> {

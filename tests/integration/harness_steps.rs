@@ -227,3 +227,26 @@ fn interrupt_reaches_the_process_and_its_last_words_are_shown() {
     assert_eq!(rest, ["leaving", "put aborted: interrupted"]);
     assert_eq!(finish(&toolkit, child, b"").code, Some(143));
 }
+
+#[test]
+fn process_that_ignores_sigterm_is_killed() {
+    let toolkit = Toolkit::new();
+    let body = "trap '' TERM; echo ready >&2; while :; do sleep 0.1; done";
+    let document = run(&toolkit, "check", body, &["--json", "--timeout", "1"]).json();
+    assert_eq!((&document["outcome"], &document["reason"]), (&json!("failed"), &json!("timeout exceeded")));
+}
+
+#[test]
+fn executable_that_is_being_written_is_waited_for() {
+    let toolkit = Toolkit::new();
+    let resource = toolkit.directory().join("resource");
+    std::fs::copy("/bin/true", &resource).unwrap();
+    let writer = std::fs::OpenOptions::new().append(true).open(&resource).unwrap();
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| harness(&toolkit, "check", &resource, &["--json"]));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(writer);
+        waiting.join().unwrap()
+    });
+    assert_eq!(waiting.json()["outcome"], "succeeded");
+}

@@ -355,3 +355,50 @@ fn interrupt_ends_the_build_runs_its_hooks_and_is_told_by_the_exit() {
     let log = pipeline.log("target");
     assert!(log.contains(" left aborted ") && !log.contains(" never "), "{log}");
 }
+
+#[test]
+fn transcript_that_cannot_be_written_ends_a_watch() {
+    let pipeline = Pipeline::with(DEPLOY);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_snapshot!(pipeline.command().arg("--watch").stdout_to(full), @r"
+    exit 1
+    --- stderr
+    error: failed to write to stdout: No space left on device (os error 28)
+    ");
+}
+
+#[test]
+fn every_version_is_built_in_order() {
+    let pipeline = Pipeline::with(
+        "
+  - name: deploy
+    serial: true
+    plan: [{get: image, version: every, trigger: true}]
+",
+    );
+    pipeline.run(&["--state", "state"]);
+    std::fs::write(pipeline.toolkit.directory().join("image"), "1\n2\n3\n4\n").unwrap();
+    let outcome = pipeline.run(&["--state", "state"]);
+    let got: Vec<&str> = outcome.stdout.lines().filter(|line| line.contains("| get image | n:")).collect();
+    assert_eq!(
+        got,
+        [
+            "deploy #2 | get image | n: 2 in [TIME]",
+            "deploy #3 | get image | n: 3 in [TIME]",
+            "deploy #4 | get image | n: 4 in [TIME]",
+        ],
+        "{outcome}"
+    );
+}
+
+#[test]
+fn tag_that_moves_back_is_invisible() {
+    let pipeline = Pipeline::with(DEPLOY);
+    let write = |versions: &str| {
+        std::fs::write(pipeline.toolkit.directory().join("image"), versions).unwrap();
+        pipeline.run(&["--state", "state"])
+    };
+    assert_eq!(write("a\n").code, Some(0));
+    assert_eq!(write("a\nb\n").code, Some(0));
+    assert!(write("b\na\n").stderr.contains("nothing to run"));
+}

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use futures::future::FutureExt;
 use serde_json::{Value, json};
 
 use crate::cli::Surroundings;
+use crate::concourse::Interrupted;
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::harness::pipeline::book::{Book, Status};
@@ -92,11 +94,23 @@ pub(super) async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Resu
     std::fs::create_dir_all(&state).with_context(|| format!("failed to create `{}`", state.display()))?;
     let book = state.join("state.json");
     let broken = RefCell::new(None);
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let listener = |event: &Event| {
         if let Err(error) = tell(event, args.json, surroundings) {
             broken.borrow_mut().get_or_insert(error);
+            let _ = stop.send(true);
         }
     };
+    // A transcript that nobody can read ends a watch as an interrupt does.
+    let interrupted = surroundings.interrupted.clone();
+    let interrupted: Interrupted = async move {
+        tokio::select! {
+            () = interrupted => {}
+            Ok(_) = stopped.wait_for(|stop| *stop) => {}
+        }
+    }
+    .boxed()
+    .shared();
     let engine = Engine {
         config,
         programs,
@@ -110,18 +124,19 @@ pub(super) async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Resu
     };
     let mode = if args.watch { Mode::Watch(args.builds) } else { Mode::Once };
     let plan = Plan { job: args.job.clone(), mode, interval: args.interval };
-    let last = engine.keep(&plan, &surroundings.interrupted, &book).await.map_err(Failure::from)?;
+    let last = engine.keep(&plan, &interrupted, &book).await.map_err(Failure::from)?;
     match broken.take() {
         Some(error) => Err(error),
-        None => Ok(code(last)),
+        None => Ok(code(last, mode)),
     }
 }
 
-fn code(last: Option<Status>) -> Code {
-    match last {
-        None | Some(Status::Succeeded) => Code::Done,
-        Some(Status::Failed | Status::Errored) => Code::Failed,
-        Some(Status::Aborted) => Code::Interrupted,
+/// An interrupt is how a watch ends; anything else it ends early.
+fn code(last: Option<Status>, mode: Mode) -> Code {
+    match (last, mode) {
+        (Some(Status::Succeeded), _) | (None, Mode::Watch(_)) => Code::Done,
+        (Some(Status::Failed | Status::Errored), _) => Code::Failed,
+        (Some(Status::Aborted), _) | (None, Mode::Once) => Code::Interrupted,
     }
 }
 

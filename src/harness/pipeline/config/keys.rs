@@ -126,11 +126,28 @@ impl Keys {
 
     /// Refuses what nobody took.
     pub(super) fn end(self) -> Result<(), Error> {
-        let Some(key) = self.map.keys().next() else { return Ok(()) };
-        let distance = |name: &&&str| strsim::damerau_levenshtein(key, name);
-        let near = self.known.iter().min_by_key(distance).filter(|name| distance(name) <= 1 + key.len() / 4);
-        let suggestion = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        Err(self.invalid(format!("unknown key `{key}`{suggestion}")))
+        match self.map.keys().next() {
+            None => Ok(()),
+            Some(key) => {
+                let suggestion = self.near(key).map(|name| format!("; did you mean `{name}`?"));
+                Err(self.invalid(format!("unknown key `{key}`{}", suggestion.unwrap_or_default())))
+            }
+        }
+    }
+
+    /// Refuses only what looks like a misspelt key: at a pipeline's top Concourse drops the rest,
+    /// so that people can keep YAML anchors there.
+    pub(super) fn end_of_top(self) -> Result<(), Error> {
+        let near = self.map.keys().find_map(|key| Some((key, self.near(key)?)));
+        near.map_or(Ok(()), |(key, name)| {
+            Err(self.invalid(format!("unknown key `{key}`; did you mean `{name}`?")))
+        })
+    }
+
+    fn near(&self, key: &str) -> Option<&'static str> {
+        let distance = |name: &&'static str| strsim::damerau_levenshtein(key, name);
+        let nearest = self.known.iter().copied().min_by_key(distance);
+        nearest.filter(|name| distance(name) <= 1 + key.len() / 4)
     }
 
     pub(super) fn wrong(&self, key: &str, expected: &str) -> Error {

@@ -124,6 +124,11 @@ fn type_defaults_are_under_the_resources_own_source() {
 }
 
 #[test]
+fn top_may_hold_anchors() {
+    assert!(Config::parse(&json!({"x-common": {"a": 1}, "jobs": []})).is_ok());
+}
+
+#[test]
 fn gets_in_hooks_are_inputs_too() {
     let config = Config::parse(&json!({
         "resources": [{"name": "a", "type": "t"}, {"name": "b", "type": "t"}],

@@ -19,7 +19,7 @@ pub(super) fn pipeline(value: &Value) -> Result<Config, Error> {
     let resources = keys.list("resources")?;
     let jobs = keys.list("jobs")?;
     keys.ignore(&["groups", "var_sources", "display"]);
-    keys.end()?;
+    keys.end_of_top()?;
     let defaults = named(&types, resource_type)?;
     let resources = named(&resources, |name, keys| resource(name, keys, &defaults))?;
     let mut unsupported = Vec::new();
