@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod drain;
+mod faces;
 mod images;
 mod killed;
 mod lies;
+mod registries;
 mod takeback;
 mod world;

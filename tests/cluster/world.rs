@@ -18,6 +18,10 @@ use tokio::process::{Child, Command};
 /// How long anything in the lab may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The executables of the resource types.
+pub(crate) const ROLLOUT: &str = env!("CARGO_BIN_EXE_rollout");
+pub(crate) const IMAGE_DIGEST: &str = env!("CARGO_BIN_EXE_image-digest");
+
 /// The lab's cluster and registry.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -212,7 +216,7 @@ impl App {
 
     /// Starts a put and leaves it running.
     pub(crate) async fn start_put(&self, params: Value) -> Put {
-        Put::start("out", self.request(params)).await
+        Put::start(ROLLOUT, "out", self.request(params)).await
     }
 
     /// Runs a put to its end.
@@ -227,7 +231,7 @@ impl App {
         if let Some(cursor) = cursor {
             request["version"] = cursor.clone();
         }
-        let ended = Put::start("check", request).await.end().await;
+        let ended = Put::start(ROLLOUT, "check", request).await.end().await;
         assert!(ended.success, "{}", ended.stderr);
         serde_json::from_str(&ended.stdout).unwrap()
     }
@@ -239,7 +243,7 @@ impl App {
     }
 }
 
-/// The resource's executable under way.
+/// A resource's executable under way.
 pub(crate) struct Put {
     child: Child,
     lines: tokio::io::Lines<BufReader<tokio::process::ChildStderr>>,
@@ -248,9 +252,9 @@ pub(crate) struct Put {
 }
 
 impl Put {
-    async fn start(step: &str, request: Value) -> Self {
+    pub(crate) async fn start(program: &str, step: &str, request: Value) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rollout"))
+        let mut child = Command::new(program)
             .arg(step)
             .arg(directory.path())
             .env_clear()
@@ -303,11 +307,11 @@ impl Put {
             self.said.push(line);
         }
         let Output { status, stdout, .. } = self.child.wait_with_output().await.unwrap();
-        drop(self.directory);
         Ended {
             success: status.success(),
             stdout: String::from_utf8(stdout).unwrap(),
             stderr: self.said.join("\n"),
+            directory: self.directory,
         }
     }
 }
@@ -318,9 +322,24 @@ pub(crate) struct Ended {
     pub(crate) success: bool,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// The step's directory, and what was written into it.
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Ended {
+    /// Asserts that it failed with one line that has all `words`, and at most a hint after it.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, words: &[&str]) {
+        assert!(!self.success && self.stdout.is_empty(), "{self:#?}");
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        let is_short = matches!(lines[..], [error, ref rest @ ..] if error.starts_with("error: ")
+            && rest.len() <= 1 && rest.iter().all(|line| line.starts_with("hint: ")));
+        assert!(is_short, "{}", self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "lacks `{word}`:\n{}", self.stderr);
+        }
+    }
+
     /// Returns the version that it answered.
     pub(crate) fn version(&self) -> Value {
         assert!(self.success, "{}", self.stderr);
