@@ -14,6 +14,7 @@ mod ping;
 mod reference;
 mod retry;
 mod transport;
+mod trust;
 
 pub use access::{Access, secret};
 pub use client::Client;

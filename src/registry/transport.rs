@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
-use super::{Access, Error, Trouble};
+use super::{Access, Error, Trouble, trust};
 use crate::log::Log;
 
 /// Manifests and configs beyond this are no honest ones: registries themselves refuse manifests
@@ -61,21 +59,12 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(access: &Access) -> Result<Self, Error> {
-        // A library user may have installed a provider already; then that one stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let extra = certificates(&access.ca_certs)?;
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("rollway/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-        };
-        // Without any trusted certificate the platform verifier cannot be built. A container whose
-        // `/etc/ssl/certs` is empty can still use plain http, and gets a certificate error for https.
-        let client = builder()
-            .tls_certs_merge(extra.clone())
-            .build()
-            .or_else(|_| builder().tls_certs_only(extra).build());
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("rollway/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .tls_backend_preconfigured(trust::tls(trust::certificates(&access.ca_certs)?)?)
+            .build();
         Ok(Self { client: client.map_err(|error| Error::Client(error.into()))?, trace: None })
     }
 
@@ -135,27 +124,6 @@ pub(super) fn redacted(url: &Url) -> String {
     url.set_query(None);
     url.set_fragment(None);
     url.to_string()
-}
-
-/// Reads the extra roots. One that cannot be used is an error: ignoring it would turn up later as a
-/// certificate error that blames the registry.
-fn certificates(pems: &[String]) -> Result<Vec<reqwest::Certificate>, Error> {
-    let mut found = Vec::new();
-    for (position, pem) in pems.iter().enumerate() {
-        let bad = |reason: String| Error::Certificate { position, reason };
-        let before = found.len();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let der = certificate.map_err(|error| bad(format!("is not a PEM certificate: {error}")))?;
-            rustls::RootCertStore::empty()
-                .add(der.clone())
-                .map_err(|error| bad(format!("is not a certificate: {error}")))?;
-            found.push(reqwest::Certificate::from_der(&der).map_err(|error| bad(error.to_string()))?);
-        }
-        if found.len() == before {
-            return Err(bad("has no PEM certificate in it".to_owned()));
-        }
-    }
-    Ok(found)
 }
 
 fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> Error {
@@ -223,19 +191,5 @@ mod tests {
         let url =
             Url::parse("https://bob:canary@auth.example.com/token?account=bob&code=canary#canary").unwrap();
         assert_eq!(redacted(&url), "https://auth.example.com/token");
-    }
-
-    #[test]
-    fn certificate_that_is_none_is_an_error_that_names_it() {
-        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let cases = [
-            ("", "has no PEM certificate"),
-            ("hello", "has no PEM certificate"),
-            (garbage, "is not a certificate"),
-        ];
-        for (pem, part) in cases {
-            let error = certificates(&[pem.to_owned()]).unwrap_err().to_string();
-            assert!(error.contains("`ca_certs[0]`") && error.contains(part), "{pem}: {error}");
-        }
     }
 }
