@@ -2,7 +2,7 @@
 //! whiteouts, owners moved up by the container's user mapping.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::lchown;
 use std::path::{Component, Path, PathBuf};
 
@@ -142,9 +142,7 @@ impl Layout {
     fn apply(&self, digest: &str, root: &Path, base: u32) -> Result<(), Error> {
         let blob = self.blob(digest)?;
         let mut file = File::open(&blob).map_err(|_| self.broken(format!("blob `{digest}` is missing")))?;
-        let mut hash = Sha256::new();
-        std::io::copy(&mut file, &mut hash).map_err(on("read", &blob))?;
-        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = hash_of(&file).map_err(on("read", &blob))?;
         if !digest.ends_with(&found) {
             return Err(self.broken(format!("blob `{digest}` is damaged")));
         }
@@ -161,6 +159,21 @@ impl Layout {
             _ => apply_layer(file, root, base),
         };
         result.map_err(|error| self.broken(format!("layer `{digest}`: {error}")))
+    }
+}
+
+/// Returns the SHA-256 of all that is left in `file`, in hexadecimal.
+fn hash_of(file: &File) -> std::io::Result<String> {
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let mut hash = Sha256::new();
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        hash.update(chunk);
+        let count = chunk.len();
+        reader.consume(count);
     }
 }
 
