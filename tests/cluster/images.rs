@@ -164,16 +164,25 @@ async fn rollout_rolls_to_what_an_image_digest_got_and_check_agrees() {
         .succeed()
         .await;
 
+    // The kubeconfig brings its own authority, so a worker without any is good enough.
+    let nobodys = certificates(&[]);
+    let certs = nobodys.path().display();
     let (rollout, source) = (archive("rollout"), app.request(Value::Null)["source"].clone());
     let put = Run::new("out", &rollout, &source)
+        .with("--certs", &certs)
         .with("--params", json!({ "image": "container-image", "wait_until_ready": 90 }))
         .with("--dir", build.path().display())
         .succeed()
         .await;
     assert_eq!(put["version"]["digest"], digest);
     assert!(put["stderr"].to_string().contains("(seen as tag latest)"), "{put:#}");
-    let found = Run::new("check", &rollout, &source).with("--version", &put["version"]).succeed().await;
-    assert_eq!(found["versions"], json!([put["version"]]));
+    let mut trusting = source.clone();
+    trusting["insecure_skip_tls_verify"] = true.into();
+    for source in [&source, &trusting] {
+        let run = Run::new("check", &rollout, source).with("--version", &put["version"]);
+        let found = run.with("--certs", &certs).succeed().await;
+        assert_eq!(found["versions"], json!([put["version"]]));
+    }
 
     let after = build.path().join("deployment");
     let run = Run::new("in", &rollout, &source).with("--version", &put["version"]);
