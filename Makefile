@@ -14,7 +14,9 @@ TIERS ?= lint unit cluster
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## roll three apps to new images under load, then lose requests with kubectl for comparison
+demo: ## roll three apps to new images under load, then lose requests with kubectl for comparison
+	@if [[ -z "$${KUBECONFIG:-}" || -z "$${ROLLWAY_REGISTRY:-}" ]]; then lab/prepare machine; fi
+	@$(MAKE) --no-print-directory build
 	@if [[ -z "$${KUBECONFIG:-}" || -z "$${ROLLWAY_REGISTRY:-}" ]]; then lab/prepare lab; $(LAB) up; fi
 	@$(LAB) demo
 
@@ -36,7 +38,9 @@ bench: build ## measure `image-digest check` beside skopeo on a local registry
 	@lab/prepare bench
 	@bench/run
 
-lab-up: build ## start the local cluster and registries and print how to use them
+lab-up: ## start the local cluster and registries and print how to use them
+	@lab/prepare machine
+	@$(MAKE) --no-print-directory build
 	@lab/prepare lab
 	@$(LAB) up
 
