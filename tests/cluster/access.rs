@@ -9,7 +9,7 @@ use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
 use crate::world::{App, Ended, PATIENCE, Put, ROLLOUT, Shape, World};
@@ -169,7 +169,7 @@ async fn server_token_and_certificate_authority_are_as_good_as_a_kubeconfig() {
         json!({ "certificate_authority": pem }),
         json!({ "certificate_authority": base64 }),
         json!({ "insecure_skip_tls_verify": true }),
-        json!({ "insecure_skip_tls_verify": true, "certificate_authority": stranger() }),
+        json!({ "insecure_skip_tls_verify": true, "certificate_authority": stranger("stranger") }),
     ];
     for trust in trusts {
         let mut source =
@@ -183,8 +183,9 @@ async fn server_token_and_certificate_authority_are_as_good_as_a_kubeconfig() {
 }
 
 /// The certificate of an authority that signed nothing here, in PEM.
-fn stranger() -> String {
+fn stranger(name: &str) -> String {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
 }
@@ -199,13 +200,16 @@ async fn certificate_of_an_unknown_authority_is_one_line_that_names_the_key() {
         source.as_object_mut().unwrap().extend(trust.as_object().unwrap().clone());
         source
     };
-    for trust in [json!({}), json!({ "certificate_authority": stranger() })] {
+    let unknown = "signed by an unknown authority";
+    // The authorities of most clusters bear the same name, so this is the usual mix-up.
+    let namesake = json!({ "certificate_authority": stranger("rollway-lab") });
+    for (trust, why) in [
+        (json!({}), unknown),
+        (json!({ "certificate_authority": stranger("stranger") }), unknown),
+        (namesake, "signed by another authority of the same name"),
+    ] {
         let ended = check(&source(trust)).await;
-        ended.assert_refused(&[
-            &server,
-            "signed by an unknown authority",
-            "hint: set `certificate_authority`",
-        ]);
+        ended.assert_refused(&[&server, why, "hint: set `certificate_authority`"]);
         assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
     }
 }

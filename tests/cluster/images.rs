@@ -245,6 +245,8 @@ async fn container_is_as_unprivileged_as_a_workers() {
     let probe = directory.path().join("probe.tar");
     Image::new(Parts { layers, ..Parts::default() }).oci_archive(&probe, "probe").unwrap();
     let certs = certificates(&[("theirs", "the worker's")]);
+    // Everybody may write there, so that only the mount can keep the probe from it.
+    std::fs::set_permissions(certs.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let run = Run::new("check", &probe, &json!({})).with("--certs", certs.path().display());
     let wanted = json!([{
         "cwd": "/",
