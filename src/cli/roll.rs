@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Way::Auto)]
     drain: Way,
     /// How many seconds an old pod lives on after its last endpoint is gone
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     drain_wait: u64,
     /// The registry's user; the password is $ROLLWAY_REGISTRY_PASSWORD
     #[arg(long)]

@@ -173,7 +173,7 @@ impl Explain for Error {
             Self::Seconds { key: "wait_until_ready", .. } => {
                 "0 means: write the image and do not wait".to_owned()
             }
-            Self::Seconds { .. } => "leave it out for 5 seconds".to_owned(),
+            Self::Seconds { .. } => "leave it out for 10 seconds".to_owned(),
             Self::Forgotten { .. } => "run check again and get the version that runs now".to_owned(),
             Self::Write { .. } => "the step's directory must be writable".to_owned(),
         })

@@ -29,7 +29,7 @@ async fn pods_with_a_drain_of_their_own_are_rolled_in_place_without_a_loss() {
     let world = World::connect().await;
     let (old, new) = (world.publish("11.0.5", &[]).await, world.publish("11.0.6", &[]).await);
     let app = world
-        .deploy(Shape { env: &[("ON_SIGTERM", "drain")], pre_stop: Some(5), ..Shape::dies_at_once(&old) })
+        .deploy(Shape { env: &[("ON_SIGTERM", "drain")], pre_stop: Some(10), ..Shape::dies_at_once(&old) })
         .await;
     let settings = app.view().await.settings();
     let load = app.load(100.0).await;

@@ -104,7 +104,7 @@ fn keys(server: &ApiServer) -> Vec<Wrong> {
         out(
             put(server, "/params/drain_wait", json!(0)),
             "`params.drain_wait` is 0, which is not between 1 and 3600 seconds",
-            "leave it out for 5 seconds",
+            "leave it out for 10 seconds",
         ),
     ]
 }

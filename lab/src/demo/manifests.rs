@@ -89,7 +89,7 @@ spec:
       containers:
         - name: app
           image: placeholder
-          lifecycle: { preStop: { sleep: { seconds: 5 } } }
+          lifecycle: { preStop: { sleep: { seconds: 10 } } }
 ";
 
     fn container(app: App) -> Value {

@@ -17,8 +17,10 @@ use crate::rollout::{Drain, Order};
 
 /// How long new pods may take when nobody says.
 const WAIT: u64 = 180;
-/// How long old pods live on after the last endpoint named them, when nobody says.
-const DRAIN_WAIT: u64 = 5;
+/// How long old pods live on after the last endpoint named them, when nobody says. A busy node was
+/// seen to act on an endpoint after 5 s, and a SYN that was dropped meanwhile is sent again after 1
+/// and 3 s.
+const DRAIN_WAIT: u64 = 10;
 /// No build waits longer than a day, and no drain is worth an hour.
 const LONGEST_WAIT: u64 = 86_400;
 const LONGEST_DRAIN_WAIT: u64 = 3_600;

@@ -121,7 +121,7 @@ fn template(digest: &str, labels: &Value) -> Value {
     json!({
         "metadata": {"labels": labels},
         "spec": {"containers": [{"name": "app", "image": format!("{REPOSITORY}@{digest}"),
-            "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}]},
+            "lifecycle": {"preStop": {"sleep": {"seconds": 10}}}}]},
     })
 }
 
