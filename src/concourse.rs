@@ -27,7 +27,7 @@ pub type Interrupted = Shared<BoxFuture<'static, ()>>;
 /// What a step gets from its surroundings.
 #[derive(Clone)]
 pub struct Context {
-    /// Concourse's argv[1]: where `in` writes and what `out` reads; params' paths are relative to it.
+    /// Concourse's `argv[1]`: where `in` writes and what `out` reads; params' paths are relative to it.
     pub directory: PathBuf,
     /// The build that runs the step, as far as Concourse tells.
     pub build: Build,

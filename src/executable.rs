@@ -29,16 +29,16 @@ const GRACE: Duration = Duration::from_secs(8);
 /// Why a step could not even be tried, or its answer not be given.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `in` or `out` without argv[1].
+    /// `in` or `out` without `argv[1]`.
     #[error("no directory given: {step} needs one as its argument")]
     NoDirectory {
         /// The step's executable.
         step: &'static str,
     },
-    /// argv[1] names nothing, or a file.
+    /// `argv[1]` names nothing, or a file.
     #[error("`{}` is not a directory", path.display())]
     NotADirectory {
-        /// What argv[1] says.
+        /// What `argv[1]` says.
         path: PathBuf,
     },
     /// stdin broke.
