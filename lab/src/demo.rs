@@ -84,6 +84,7 @@ async fn play(stage: &Stage, progress: &Progress) -> anyhow::Result<Outcome> {
         }
     }
     let reports = stop(loads).await;
+    stage.keep("load.json", &reports)?;
     try_join_all(pipelines.into_iter().map(Pipeline::stop)).await?;
 
     let mut apps = Vec::new();
@@ -228,7 +229,9 @@ async fn control(stage: &Stage, progress: &Progress, player: &Player) -> anyhow:
     sleep(MARGIN).await;
     let loads = [load];
     progress.say(format_args!("control: {}", so_far(&loads)));
-    let lanes = stop(loads.into()).await.iter().flat_map(|report| &report.lanes).map(Lane::from).collect();
+    let reports = stop(loads.into()).await;
+    stage.keep("load-control.json", &reports)?;
+    let lanes = reports.iter().flat_map(|report| &report.lanes).map(Lane::from).collect();
     Ok(Control { lanes, seconds, on: app.name })
 }
 

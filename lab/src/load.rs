@@ -12,7 +12,8 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use self::client::Route;
 use self::lane::Runner;
 use self::report::Tally;
 
@@ -129,15 +131,10 @@ impl Load {
         }
         raise_descriptor_limit();
         let stop = watch::Sender::new(false);
-        let runners: Vec<Runner> = target
-            .lanes
-            .iter()
-            .map(|&lane| Runner {
-                lane,
-                address: target.address,
-                tally: Arc::default(),
-                stop: stop.subscribe(),
-            })
+        let route = Route { from: origin(target.address.ip()), address: target.address };
+        let lanes = target.lanes.iter();
+        let runners: Vec<Runner> = lanes
+            .map(|&lane| Runner { lane, route, tally: Arc::default(), stop: stop.subscribe() })
             .collect();
         let tallies = runners.iter().map(|runner| runner.tally.clone()).collect();
         let (end, ended) = oneshot::channel();
@@ -180,6 +177,19 @@ impl Load {
             .map(|(lane, tally)| tally.report(lane.name()))
             .collect();
         Report { target: self.target.name, address: self.target.address, seconds, lanes }
+    }
+}
+
+/// Picks the address that a load comes from, another one for each load, as another client would have.
+///
+/// A connection that was tried in vain leaves an entry in the kernel's connection table that leads to the pod
+/// which was gone, and every new attempt from the same address and port follows it and keeps it alive. Without
+/// this, what one rollout lost would still be lost in the measurement after it.
+fn origin(target: IpAddr) -> IpAddr {
+    let [first, second, third, ..] = RandomState::new().hash_one(target).to_ne_bytes();
+    match target {
+        IpAddr::V4(_) => Ipv4Addr::new(127, first.max(1), second, third.clamp(1, 254)).into(),
+        IpAddr::V6(_) => target,
     }
 }
 

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::outcome::Outcome;
 use super::progress::Progress;
 use super::stage::Stage;
 use super::{CONTROL, play};
@@ -59,7 +58,7 @@ async fn demonstrate(
         _ = interrupt.recv() => anyhow::bail!("interrupted"),
         _ = terminate.recv() => anyhow::bail!("interrupted"),
     };
-    let report = write(&stage, &outcome)?;
+    let report = stage.keep("report.json", &outcome)?;
     let broken = outcome.broken_promises();
     let mut text = format!("\n{outcome}\n");
     for promise in &broken {
@@ -78,11 +77,4 @@ async fn demonstrate(
         report.display()
     ));
     Ok((text, broken.is_empty()))
-}
-
-fn write(stage: &Stage, outcome: &Outcome) -> anyhow::Result<PathBuf> {
-    let path = stage.output.join("report.json");
-    let text = serde_json::to_string_pretty(outcome)?;
-    std::fs::write(&path, text + "\n").with_context(|| format!("failed to write `{}`", path.display()))?;
-    Ok(path)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -75,6 +76,15 @@ impl Stage {
             format!("http://{}", self.registry)
         };
         Registry::new(&base, None, None)?.push(&image, app.name, "latest").await
+    }
+
+    /// Writes what was found to a file of the demo's own; returns its path.
+    pub(super) fn keep(&self, name: &str, found: &impl Serialize) -> anyhow::Result<PathBuf> {
+        let path = self.output.join(name);
+        let text = serde_json::to_string_pretty(found)?;
+        std::fs::write(&path, text + "\n")
+            .with_context(|| format!("failed to write `{}`", path.display()))?;
+        Ok(path)
     }
 
     /// Returns where an app's Service answers on this machine, once it does.

@@ -1,10 +1,10 @@
 //! An HTTP/1.1 client that retries nothing and hides nothing: one connection, one request after the other.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::Loss;
 
@@ -24,6 +24,13 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
     pub(super) keeps_alive: bool,
+}
+
+/// From where to where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    pub(super) from: IpAddr,
+    pub(super) address: SocketAddr,
 }
 
 /// A connection to the target.
@@ -50,10 +57,20 @@ struct Head {
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Result<Self, Failure> {
-        let opened =
-            TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-        match opened {
+    pub(super) async fn open(Route { from, address }: Route) -> Result<Self, Failure> {
+        let opened = async {
+            let stream = match from {
+                IpAddr::V4(_) => {
+                    let socket = TcpSocket::new_v4()?;
+                    socket.bind((from, 0).into())?;
+                    socket.connect(address).await?
+                }
+                IpAddr::V6(_) => TcpStream::connect(address).await?,
+            };
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        match opened.await {
             Ok(stream) => Ok(Self { stream, address, pod: None }),
             Err(error) => Err(Failure { loss: Loss::from(&error), pod: None }),
         }

@@ -1,14 +1,13 @@
 //! One lane under way: starts requests when they are due and counts what becomes of each.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::client::{Connection, Failure};
+use super::client::{Connection, Failure, Route};
 use super::report::Tally;
 use super::schedule::Schedule;
 use super::{Lane, Loss};
@@ -18,7 +17,7 @@ const OPEN: u32 = 4096;
 
 pub(super) struct Runner {
     pub(super) lane: Lane,
-    pub(super) address: SocketAddr,
+    pub(super) route: Route,
     pub(super) tally: Arc<Tally>,
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -34,7 +33,7 @@ impl Runner {
 
     async fn scheduled(mut self, schedule: Schedule) {
         let open = Arc::new(Semaphore::new(OPEN as usize));
-        let asker = Arc::new(Asker::new(self.lane, self.address));
+        let asker = Arc::new(Asker::new(self.lane, self.route));
         let start = Instant::now();
         for offset in schedule.starts() {
             tokio::select! {
@@ -59,7 +58,7 @@ impl Runner {
     }
 
     async fn one_by_one(self) {
-        let asker = Asker::new(self.lane, self.address);
+        let asker = Asker::new(self.lane, self.route);
         while !*self.stop.borrow() && self.stop.has_changed().is_ok() {
             let lost = self.tally.lost();
             self.tally.due();
@@ -75,13 +74,13 @@ impl Runner {
 /// Asks one request as its lane does.
 struct Asker {
     lane: Lane,
-    address: SocketAddr,
+    route: Route,
     pool: Mutex<VecDeque<Connection>>,
 }
 
 impl Asker {
-    fn new(lane: Lane, address: SocketAddr) -> Self {
-        Self { lane, address, pool: Mutex::default() }
+    fn new(lane: Lane, route: Route) -> Self {
+        Self { lane, route, pool: Mutex::default() }
     }
 
     async fn count(&self, tally: &Tally, due: Instant) {
@@ -106,7 +105,7 @@ impl Asker {
         };
         let mut connection = match self.pooled() {
             Some(connection) => connection,
-            None => Connection::open(self.address).await?,
+            None => Connection::open(self.route).await?,
         };
         pod.clone_from(&connection.pod);
         let answer = connection.ask(&path, header).await?;
