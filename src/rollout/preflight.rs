@@ -39,13 +39,13 @@ pub fn container(deployment: &Deployment, named: Option<&str>) -> Result<String,
         (Some(name), _) => Err(Refusal {
             rule: "T002",
             words: format!("no container `{name}` in the Deployment"),
-            hint: format!("source.container is one of: {listed}"),
+            hint: format!("`container` is one of: {listed}"),
         }),
         (None, [only]) => Ok((*only).to_owned()),
         (None, _) => Err(Refusal {
             rule: "T002",
-            words: format!("the Deployment has {} containers and source.container names none", names.len()),
-            hint: format!("set source.container to one of: {listed}"),
+            words: format!("the Deployment has {} containers and `container` names none", names.len()),
+            hint: format!("set `container` to one of: {listed}"),
         }),
     }
 }
