@@ -144,11 +144,8 @@ async fn resolve(
         let digest = digest.parse().with_context(|| format!("failed to read the image `{image}`"))?;
         return Ok((Pinned { repository: repository.to_owned(), digest }, None));
     }
-    let path = image.rfind('/').map_or(0, |slash| slash + 1);
-    let (repository, tag) = match image.get(path..).and_then(|name| name.split_once(':')) {
-        Some((name, tag)) => (&image[..path + name.len()], tag),
-        None => (image, "latest"),
-    };
+    let (repository, tag) = registry::split(image);
+    let tag = tag.unwrap_or("latest");
     let client = registry::Client::connect(repository, access, log).map_err(Failure::from)?;
     let digest = client.head(tag).await.map_err(Failure::from)?;
     let digest = digest.with_context(|| format!("tag `{tag}` is not in `{repository}`"))?;

@@ -8,6 +8,8 @@ use crate::failure::Explain;
 
 mod explain;
 
+pub(crate) use explain::kind;
+
 pub use explain::Error;
 
 /// A request whose three parts are found but not yet typed.
@@ -31,7 +33,7 @@ impl Request {
             None => return Err(Error::Empty),
             Some(Err(source)) => return Err(Error::Syntax { source }),
             Some(Ok(Value::Object(map))) => map,
-            Some(Ok(other)) => return Err(Error::NotAnObject { found: explain::kind(&other) }),
+            Some(Ok(other)) => return Err(Error::NotAnObject { found: kind(&other) }),
         };
         Self::sorted(map)
     }

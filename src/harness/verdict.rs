@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::concourse::request::kind;
 use crate::concourse::{AnyVersion, Field, Step};
 
 /// How a process ended.
@@ -164,17 +165,6 @@ fn text(value: &Value, what: &str) -> Result<String, String> {
         Value::String(text) => Ok(text.clone()),
         Value::Null => Ok(String::new()),
         other => Err(format!("{what} is {}; Concourse takes strings only", kind(other))),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }
 

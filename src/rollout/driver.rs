@@ -92,17 +92,10 @@ fn running_image(snapshot: &Snapshot) -> Option<Pinned> {
     let image = snapshot.image();
     if let Some((name, digest)) = image.split_once('@') {
         let digest = digest.parse().ok()?;
-        return Some(Pinned { repository: without_tag(name).to_owned(), digest });
+        return Some(Pinned { repository: registry::split(name).0.to_owned(), digest });
     }
     let digest = snapshot.running_digest(snapshot.new_pods().first()?)?;
-    Some(Pinned { repository: without_tag(image).to_owned(), digest })
-}
-
-/// A colon after the last slash begins a tag; one before it belongs to a port.
-fn without_tag(image: &str) -> &str {
-    let path = image.rfind('/').map_or(0, |slash| slash + 1);
-    let tag = image.get(path..).and_then(|name| name.find(':'));
-    tag.and_then(|colon| image.get(..path + colon)).unwrap_or(image)
+    Some(Pinned { repository: registry::split(image).0.to_owned(), digest })
 }
 
 fn describe(snapshot: &Snapshot, image: Pinned) -> Running {

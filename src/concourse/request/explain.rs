@@ -109,7 +109,7 @@ pub(super) fn refused(
 }
 
 /// Returns "a string", "an object" and so on.
-pub(super) fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Error, PutParams};
 use crate::image::{Digest, Pinned};
+use crate::registry;
 
 /// No file that names an image is longer.
 const LONGEST: u64 = 4096;
@@ -97,13 +98,10 @@ fn read(directory: &Path, name: &str) -> Result<String, Error> {
 fn pinned(text: &str) -> Option<Artifact> {
     let (name, digest) = text.rsplit_once('@')?;
     let digest: Digest = digest.parse().ok()?;
-    let (repository, tag) = match name.rsplit_once(':') {
-        // A colon before a slash belongs to the host's port.
-        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag.to_owned())),
-        _ => (name, None),
-    };
-    let is_good = is_repository(repository) && tag.as_deref().is_none_or(is_tag);
-    is_good.then(|| Artifact { image: Pinned { repository: repository.to_owned(), digest }, tag })
+    let (repository, tag) = registry::split(name);
+    let is_good = is_repository(repository) && tag.is_none_or(is_tag);
+    let image = Pinned { repository: repository.to_owned(), digest };
+    is_good.then(|| Artifact { image, tag: tag.map(str::to_owned) })
 }
 
 fn is_repository(text: &str) -> bool {

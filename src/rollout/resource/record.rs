@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Version;
 use crate::concourse::Field;
 use crate::image::Pinned;
+use crate::registry;
 use crate::rollout::annotations::{AT, BUILD, DIGEST, PREVIOUS, REVISION, TAG, TOOL};
 use crate::rollout::observe::{Snapshot, annotation};
 
@@ -126,10 +127,6 @@ fn finished(snapshot: &Snapshot) -> Option<String> {
 
 /// Returns an image's repository: what is before the digest, without the tag.
 fn repository(image: &str) -> Option<String> {
-    let name = image.split('@').next().unwrap_or_default();
-    let name = match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    };
+    let (name, _) = registry::split(image.split('@').next().unwrap_or_default());
     (!name.is_empty()).then(|| name.to_owned())
 }
