@@ -13,6 +13,22 @@ pub enum Code {
     Failed = 1,
     /// The command line itself was wrong; nothing was tried.
     Usage = 2,
+    /// `rollway plan --strict` found warnings.
+    Warned = 3,
+    /// A preflight rule forbids to start; nothing was written.
+    Blocked = 4,
+    /// The new pods did not come up, and the image from before is back on every pod.
+    RolledBack = 5,
+    /// The new pods did not come up, and the new image was left (or could not be taken back).
+    Left = 6,
+    /// Somebody else wrote another image meanwhile.
+    Superseded = 7,
+    /// The workload's owner put the image from before back.
+    Reverted = 8,
+    /// Somebody paused the workload meanwhile.
+    Paused = 9,
+    /// The API server was out of sight for too long; what became of it is unknown.
+    Unknown = 10,
     /// SIGTERM or SIGINT ended it early; what was left behind was printed.
     Interrupted = 143,
 }

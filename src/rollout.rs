@@ -5,13 +5,8 @@
 //! action follows from what is there, never from what this process remembers, so a run that was
 //! killed is continued by the next one.
 
-use std::time::Duration;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::cluster;
-use crate::concourse::{Build, Field};
+use crate::concourse::Field;
 use crate::exit::Code;
 use crate::failure::Explain;
 use crate::image::{Digest, Pinned};
@@ -21,55 +16,15 @@ pub mod driver;
 #[cfg(test)]
 mod fixtures;
 pub mod observe;
+pub mod order;
 pub mod plan;
 pub mod preflight;
+pub mod proof;
 pub mod report;
 pub mod resource;
-
 pub mod verdict;
 
-/// Which container of which Deployment.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The Deployment's namespace.
-    pub namespace: String,
-    /// The Deployment's name.
-    pub deployment: String,
-    /// The container's name; may be left out when the pod has one.
-    pub container: Option<String>,
-}
-
-/// What to roll it to, and how.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// The image to run.
-    pub image: Pinned,
-    /// The tag under which the digest was seen, for the record only.
-    pub tag: Option<String>,
-    /// How long the new pods may take to be ready; `None` writes the image and does not wait.
-    pub wait: Option<Duration>,
-    /// How the old pods leave.
-    pub drain: Drain,
-    /// How long old pods live on after the last endpoint named them.
-    pub drain_wait: Duration,
-    /// Who asks.
-    pub build: Build,
-}
-
-/// How old pods leave their Services.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Drain {
-    /// The safest that the pods, the credentials and the capacity allow.
-    #[default]
-    Auto,
-    /// Take the old pods out of their Services first, end them later; needs room for all pods twice.
-    Detached,
-    /// A rolling update that adds before it removes; the old pods' own shutdown decides what is lost.
-    Rolling,
-    /// The Deployment's own strategy, untouched.
-    None,
-}
+pub use order::{Drain, OnFailure, Order, Policy, Target};
 
 /// The digest that really runs on every pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +79,20 @@ pub enum Error {
         /// What was left behind, and the next command.
         left: String,
     },
+    /// The evidence says that the new pods will not come up.
+    #[error("`{target}` cannot reach `{image}`: {cause}")]
+    Failed {
+        /// `namespace/deployment`.
+        target: String,
+        /// The digest, shortened.
+        image: String,
+        /// What settles it.
+        cause: Box<verdict::diagnosis::Cause>,
+        /// What was left behind, and the next command.
+        left: String,
+        /// Whether the image from before is back on every pod.
+        rolled_back: bool,
+    },
     /// Somebody else changed the image while this ran.
     #[error("`{target}` was changed to `{image}` by somebody else while this rollout ran")]
     Superseded {
@@ -162,7 +131,7 @@ impl Explain for Error {
                 Some("push it first, or give the digest that `image-digest` reported".to_owned())
             }
             Self::Preflight(refusal) => Some(refusal.hint.clone()),
-            Self::Late { left, .. } => Some(left.clone()),
+            Self::Late { left, .. } | Self::Failed { left, .. } => Some(left.clone()),
             Self::Superseded { .. } => {
                 Some("nothing was rolled back; the newer change owns the result".to_owned())
             }

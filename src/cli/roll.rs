@@ -99,6 +99,9 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         drain: args.drain.into(),
         drain_wait: Duration::from_secs(args.drain_wait),
         build: Build::default(),
+        policy: crate::rollout::Policy::default(),
+        on_failure: crate::rollout::OnFailure::default(),
+        settle: crate::rollout::order::SETTLE,
     };
     let reporter = reporter(surroundings);
     let site = Site {

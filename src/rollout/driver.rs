@@ -8,11 +8,13 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use kube::api::Api;
 
+use self::doctor::Doctor;
 use self::live::{Live, Place};
 use super::annotations::{Journal, PREVIOUS};
 use super::observe::{Snapshot, annotation};
-use super::plan::drain::{Choice, Way, choose};
+use super::plan::drain::{Choice, Way};
 use super::plan::step::{Clocks, Step, next};
+use super::proof::Proof;
 use super::report::{Progress, Reporter};
 use super::verdict::{Goal, Kind, Lack, Verdict, judge, new_pods_lack};
 use super::{Error, Order, Outcome, Running, Target, preflight};
@@ -23,7 +25,9 @@ use crate::log::Log;
 use crate::registry;
 
 mod act;
+mod doctor;
 mod ending;
+mod gate;
 pub mod lines;
 mod live;
 
@@ -209,10 +213,7 @@ struct Rollout<'a> {
 impl Rollout<'_> {
     async fn run(&self) -> Result<Outcome, Error> {
         let mut snapshot = self.place.look().await?;
-        let notes = preflight::check(&snapshot).map_err(Error::Preflight)?;
-        for note in notes {
-            self.say(&format!("note: {note}"));
-        }
+        let choice = self.gate(&snapshot).await?;
         let wanted = self.order.image.to_string();
         if snapshot.image() != wanted
             && let Some(journal) = snapshot.journal()
@@ -238,7 +239,6 @@ impl Rollout<'_> {
                 }
             };
         }
-        let choice = choose(self.order, &snapshot, self.obstacle(&snapshot).await.as_deref());
         self.announce(&snapshot, &choice);
         let snapshot = self.write(&snapshot, choice.way).await?;
         let outcome = self.drive(self.goal(&snapshot), snapshot).await?;
@@ -330,8 +330,10 @@ impl Rollout<'_> {
     async fn steps(&self, goal: &Goal, snapshot: Snapshot) -> Result<Snapshot, Error> {
         let mut live = Live::start(&self.place, snapshot);
         let mut watch = Stopwatch::new(self.order.wait.unwrap_or_default());
+        let (mut doctor, mut proof) = (Doctor::default(), Proof::default());
         loop {
             let mut look = live.snapshot();
+            proof.look(&look, self.started.elapsed());
             let clocks = watch.look(goal, &look);
             let mut step = next(goal, &look, clocks, self.order.drain_wait);
             if !matches!(step, Step::Wait(_) | Step::Drain(_)) {
@@ -342,7 +344,10 @@ impl Rollout<'_> {
             }
             self.site.reporter.look(&Progress::of(&look, &waits_for(&step)));
             match step {
-                Step::Done => return Ok(look),
+                Step::Done => {
+                    proof.lines().iter().for_each(|line| self.say(line));
+                    return Ok(look);
+                }
                 Step::Gone => return Err(Error::Gone { target: look.name() }),
                 Step::Superseded(image) => {
                     self.clear(&look).await?;
@@ -352,6 +357,9 @@ impl Rollout<'_> {
                     return Err(self.late(&look, &lack).await);
                 }
                 Step::Wait(lack) => {
+                    if let Some(cause) = doctor.look(self, &look).await {
+                        return Err(self.failed(&look, cause).await);
+                    }
                     if lack.kind == Kind::Room && !look.is_held() && watch.is_time_to_nudge() {
                         self.nudge(&look).await?;
                     }

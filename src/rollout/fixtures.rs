@@ -199,5 +199,8 @@ pub(crate) fn mk_order(letter: char) -> Order {
         drain: Drain::Auto,
         drain_wait: Duration::from_secs(5),
         build: Build::default(),
+        policy: super::Policy::default(),
+        on_failure: super::OnFailure::default(),
+        settle: Duration::ZERO,
     }
 }

@@ -3,7 +3,40 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 
+use self::facts::{Facts, Findings, Rule};
 use super::observe::Snapshot;
+
+mod capacity;
+pub mod facts;
+mod image;
+mod ownership;
+mod pods;
+mod routing;
+mod target;
+
+/// Returns the catalogue.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    [target::RULES, image::RULES, pods::RULES, routing::RULES, capacity::RULES, ownership::RULES]
+        .into_iter()
+        .flatten()
+}
+
+/// Lets every rule look.
+#[must_use]
+pub fn inspect(facts: &Facts<'_>) -> Findings {
+    let mut findings = Findings::default();
+    for inspect in [
+        target::inspect,
+        image::inspect,
+        pods::inspect,
+        routing::inspect,
+        capacity::inspect,
+        ownership::inspect,
+    ] {
+        inspect(facts, &mut findings);
+    }
+    findings
+}
 
 /// A rule that forbids to start.
 #[derive(Debug, Clone, PartialEq, Eq)]

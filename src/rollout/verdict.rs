@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use super::observe::{Snapshot, is_alive};
 use crate::image::Digest;
 
+pub mod diagnosis;
+
 /// What one look says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

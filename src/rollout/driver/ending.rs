@@ -12,6 +12,7 @@ use crate::rollout::annotations::PREVIOUS;
 use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready};
 use crate::rollout::plan::patch;
 use crate::rollout::report::{Evidence, Progress, pod as describe_pod};
+use crate::rollout::verdict::diagnosis::Cause;
 use crate::rollout::verdict::{Goal, Lack};
 
 /// How many lines of a failing pod's log are shown.
@@ -36,6 +37,16 @@ impl Rollout<'_> {
             lack: lack.words.clone(),
             left,
         }
+    }
+
+    /// Says why it cannot succeed, and takes back what must not stay half done.
+    pub(super) async fn failed(&self, look: &Snapshot, cause: Cause) -> Error {
+        let left = match self.take_back(look).await {
+            Ok(left) => left,
+            Err(error) => format!("could not take it back: {}", crate::failure::Failure::from(error)),
+        };
+        let image = self.order.image.digest.short().to_owned();
+        Error::Failed { target: look.name(), image, cause: Box::new(cause), left, rolled_back: false }
     }
 
     /// Undoes a detached drain while its old pods still live, and puts settings back in any case.

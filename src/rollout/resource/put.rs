@@ -83,6 +83,9 @@ pub(super) async fn run(
         drain: params.drain,
         drain_wait: Duration::from_secs(params.drain_wait),
         build: context.build.clone(),
+        policy: crate::rollout::Policy::default(),
+        on_failure: crate::rollout::OnFailure::default(),
+        settle: crate::rollout::order::SETTLE,
     };
     let site = Site {
         cluster: &cluster,

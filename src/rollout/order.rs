@@ -1,0 +1,82 @@
+//! What is asked of a rollout: which workload, which image, and what may be risked for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::concourse::Build;
+use crate::image::Pinned;
+
+/// How long a finished rollout must hold still when nobody says.
+pub const SETTLE: Duration = Duration::from_secs(10);
+
+/// Which container of which Deployment.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The Deployment's namespace.
+    pub namespace: String,
+    /// The Deployment's name.
+    pub deployment: String,
+    /// The container's name; may be left out when the pod has one.
+    pub container: Option<String>,
+}
+
+/// What to roll it to, and how.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The image to run.
+    pub image: Pinned,
+    /// The tag under which the digest was seen, for the record only.
+    pub tag: Option<String>,
+    /// How long the new pods may take to be ready; `None` writes the image and does not wait.
+    pub wait: Option<Duration>,
+    /// How the old pods leave.
+    pub drain: Drain,
+    /// How long old pods live on after the last endpoint named them.
+    pub drain_wait: Duration,
+    /// Who asks.
+    pub build: Build,
+    /// What may not stop it, and when it may start.
+    pub policy: Policy,
+    /// What happens to the new image when its pods do not come up.
+    pub on_failure: OnFailure,
+    /// For how long the finished rollout must hold still: no restart, no pod that loses its readiness.
+    pub settle: Duration,
+}
+
+/// Which preflight rules stop a rollout.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Ids of rules that may not block (`D401`).
+    pub allow: BTreeSet<String>,
+    /// Whether warnings block too.
+    pub strict: bool,
+}
+
+/// What happens to the new image when its pods do not come up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The image from before comes back, proven by the same predicate.
+    #[default]
+    Rollback,
+    /// It stays, for somebody to look at.
+    Leave,
+}
+
+/// How old pods leave their Services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Drain {
+    /// The safest that the pods, the credentials and the capacity allow.
+    #[default]
+    Auto,
+    /// Take the old pods out of their Services first, end them later; needs room for all pods twice.
+    Detached,
+    /// A rolling update that adds before it removes; the old pods' own shutdown decides what is lost.
+    Rolling,
+    /// The Deployment's own strategy, untouched.
+    None,
+}

@@ -1,0 +1,9 @@
+//! Rules about the image (I).
+
+use super::facts::{Facts, Findings, Rule};
+
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[];
+
+/// Lets each rule look.
+pub(super) fn inspect(_facts: &Facts<'_>, _findings: &mut Findings) {}
