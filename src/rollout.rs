@@ -15,6 +15,7 @@ pub mod annotations;
 pub mod driver;
 #[cfg(test)]
 mod fixtures;
+pub mod learned;
 pub mod observe;
 pub mod order;
 pub mod plan;

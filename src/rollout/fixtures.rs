@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -125,6 +126,17 @@ pub(crate) fn mk_pod(set: &ReplicaSet, suffix: &str) -> Pod {
             }],
         },
     }))
+}
+
+/// Returns the pod with times: its container took so many seconds to be ready.
+pub(crate) fn mk_started(pod: &Pod, seconds: i64) -> Pod {
+    let started: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let ready = Timestamp::from_second(started.as_second() + seconds).unwrap();
+    let mut value = serde_json::to_value(pod).unwrap();
+    value["status"]["conditions"][0]["lastTransitionTime"] = json!(ready.to_string());
+    value["status"]["containerStatuses"][0]["state"] =
+        json!({ "running": { "startedAt": started.to_string() } });
+    mk(value)
 }
 
 pub(crate) fn mk_unready(pod: &Pod) -> Pod {

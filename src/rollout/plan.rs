@@ -1,5 +1,6 @@
 //! What to do: which way the old pods leave, what is written, and the one next step. Pure.
 
 pub mod drain;
+pub mod pace;
 pub mod patch;
 pub mod step;

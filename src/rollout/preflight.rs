@@ -10,15 +10,28 @@ mod capacity;
 pub mod facts;
 mod image;
 mod ownership;
-mod pods;
 mod routing;
+mod shutdown;
+mod startup;
+mod strategy;
 mod target;
+#[cfg(test)]
+mod tests;
 
 /// Returns the catalogue.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    [target::RULES, image::RULES, pods::RULES, routing::RULES, capacity::RULES, ownership::RULES]
-        .into_iter()
-        .flatten()
+    [
+        target::RULES,
+        image::RULES,
+        strategy::RULES,
+        startup::RULES,
+        shutdown::RULES,
+        routing::RULES,
+        capacity::RULES,
+        ownership::RULES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Lets every rule look.
@@ -28,7 +41,9 @@ pub fn inspect(facts: &Facts<'_>) -> Findings {
     for inspect in [
         target::inspect,
         image::inspect,
-        pods::inspect,
+        strategy::inspect,
+        startup::inspect,
+        shutdown::inspect,
         routing::inspect,
         capacity::inspect,
         ownership::inspect,

@@ -19,6 +19,7 @@ mod rollout_access;
 mod rollout_check;
 mod rollout_get;
 mod rollout_put;
+mod rollout_rules;
 mod rollout_schema;
 mod rollout_wrong_inputs;
 mod support;

@@ -1,7 +1,7 @@
 //! What a preflight rule may know, and what it says. Whoever fills a [`Survey`] says for each part
 //! whether it was asked at all: a rule that could not look is listed as skipped, never as passed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{
@@ -38,6 +38,8 @@ pub struct Rule {
     pub severity: Severity,
     /// When it speaks, in one clause.
     pub when: &'static str,
+    /// What to do about it, in one clause.
+    pub fix: &'static str,
 }
 
 /// What one rule has to say about this rollout.
@@ -100,6 +102,8 @@ pub struct ImageFacts {
     pub config: Option<Config>,
     /// Its layers and their compressed sizes.
     pub layers: Vec<(Digest, u64)>,
+    /// Every digest that a runtime may report for it.
+    pub identities: BTreeSet<Digest>,
 }
 
 /// What the API server said to a pod that was tried and not created.

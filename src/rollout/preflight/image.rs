@@ -7,3 +7,6 @@ pub(super) const RULES: &[Rule] = &[];
 
 /// Lets each rule look.
 pub(super) fn inspect(_facts: &Facts<'_>, _findings: &mut Findings) {}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,4 +1,4 @@
-//! Rules about the workload itself (T) and its strategy (S).
+//! Rules about the workload itself (T).
 
 use super::facts::{Facts, Findings, Rule};
 
@@ -7,3 +7,6 @@ pub(super) const RULES: &[Rule] = &[];
 
 /// Lets each rule look.
 pub(super) fn inspect(_facts: &Facts<'_>, _findings: &mut Findings) {}
+
+#[cfg(test)]
+pub(super) mod tests;

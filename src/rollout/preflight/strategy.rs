@@ -1,0 +1,12 @@
+//! Rules about the pace of the Deployment (S).
+
+use super::facts::{Facts, Findings, Rule};
+
+/// The rules of this file.
+pub(super) const RULES: &[Rule] = &[];
+
+/// Lets each rule look.
+pub(super) fn inspect(_facts: &Facts<'_>, _findings: &mut Findings) {}
+
+#[cfg(test)]
+pub(super) mod tests;
