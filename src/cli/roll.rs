@@ -31,9 +31,9 @@ pub struct Args {
     /// The Deployment's namespace [default: the context's]
     #[arg(short, long)]
     namespace: Option<String>,
-    /// The container to change, when the pod has several
+    /// The container to change, when the pod has several; may be given more than once
     #[arg(short, long)]
-    container: Option<String>,
+    container: Vec<String>,
     /// The kubeconfig [default: $KUBECONFIG, then ~/.kube/config]
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
@@ -90,10 +90,11 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let target = Target {
         namespace: cluster.namespace.clone(),
         deployment: args.deployment,
-        container: args.container,
+        containers: args.container,
     };
     let order = Order {
         image,
+        images: std::collections::BTreeMap::new(),
         tag,
         wait: (args.wait > 0).then(|| Duration::from_secs(args.wait)),
         drain: args.drain.into(),

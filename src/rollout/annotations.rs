@@ -1,6 +1,8 @@
 //! Every annotation, label and mark that Rollway writes, and the journal that one of them holds.
 //! Nothing else spells a key.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -54,6 +56,27 @@ pub struct Journal {
     pub min_ready_seconds: Value,
     /// `spec.progressDeadlineSeconds` as it was.
     pub progress_deadline_seconds: Value,
+    /// The images of the other containers that are rolled with the first, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, Swap>,
+}
+
+/// One image in another's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swap {
+    /// The image that was written.
+    pub image: String,
+    /// The image that it replaced.
+    pub previous: String,
+}
+
+impl Swap {
+    /// Returns the way back.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self { image: self.previous.clone(), previous: self.image.clone() }
+    }
 }
 
 impl Journal {
@@ -74,6 +97,7 @@ impl Journal {
             strategy: Value::Null,
             min_ready_seconds: Value::Null,
             progress_deadline_seconds: Value::Null,
+            others: BTreeMap::new(),
         }
     }
 
@@ -103,7 +127,19 @@ mod tests {
             strategy: serde_json::json!({"type": "RollingUpdate"}),
             min_ready_seconds: Value::Null,
             progress_deadline_seconds: 600.into(),
+            others: BTreeMap::new(),
         };
+        assert_eq!(Journal::read(Some(&journal.write())), Some(journal.clone()));
+        let swap = Swap { image: "r/m@sha256:b".to_owned(), previous: "r/m:1".to_owned() };
+        let journal = Journal { others: [("migrate".to_owned(), swap)].into(), ..journal };
         assert_eq!(Journal::read(Some(&journal.write())), Some(journal));
+    }
+
+    #[test]
+    fn a_journal_of_one_container_reads_as_it_did() {
+        let text = r#"{"image":"a","previous":"b","detached":false,"strategy":null,
+            "minReadySeconds":null,"progressDeadlineSeconds":600}"#;
+        let journal = Journal::read(Some(&text.to_owned())).unwrap();
+        assert!(journal.others.is_empty() && !journal.write().contains("others"));
     }
 }

@@ -1,6 +1,7 @@
 //! Drives a rollout: looks, asks the pure part for the next step, does it, looks again. With the files
 //! below it the only place in `rollout` that talks to the API server; it decides nothing itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -11,12 +12,12 @@ use kube::api::Api;
 use self::doctor::Doctor;
 use self::live::{Live, Place};
 use super::annotations::{Journal, PREVIOUS};
-use super::observe::{Snapshot, annotation};
+use super::observe::{Slot, Snapshot, annotation, digest_of};
 use super::plan::drain::{Choice, Way};
 use super::plan::step::{Clocks, Step, next};
 use super::proof::Proof;
 use super::report::{Progress, Reporter};
-use super::verdict::{Goal, Kind, Lack, Verdict, judge, new_pods_lack};
+use super::verdict::{Goal, Kind, Lack, Part, Verdict, judge, new_pods_lack};
 use super::{Error, Order, Outcome, Running, Target, preflight};
 use crate::cluster::{self, Cluster};
 use crate::concourse::{Field, Interrupted};
@@ -73,11 +74,18 @@ pub async fn running(
         return Ok(None);
     }
     let Some(image) = running_image(&snapshot) else { return Ok(None) };
+    let mut others = BTreeMap::new();
+    for slot in snapshot.slots().skip(1) {
+        let Some(image) = slot_image(&snapshot, &slot) else { return Ok(None) };
+        let identities = identities(registry, &image, &snapshot, slot.name, log).await;
+        others.insert(slot.name.to_owned(), Part { image: slot.image.to_owned(), identities });
+    }
     let goal = Goal {
         uid: snapshot.uid().to_owned(),
         generation: 0,
         image: snapshot.image().to_owned(),
-        identities: identities(registry, &image, &snapshot, log).await,
+        identities: identities(registry, &image, &snapshot, &snapshot.container, log).await,
+        others,
     };
     Ok((judge(&goal, &snapshot) == Verdict::Complete).then(|| describe(&snapshot, image)))
 }
@@ -91,14 +99,18 @@ pub async fn look(cluster: &Cluster, target: &Target) -> Result<Snapshot, Error>
     Ok(place(cluster, target).await?.look().await?)
 }
 
-/// Returns the template's image, pinned: by its own digest, else by the one that all pods report.
 fn running_image(snapshot: &Snapshot) -> Option<Pinned> {
-    let image = snapshot.image();
+    slot_image(snapshot, &snapshot.slot(&snapshot.container))
+}
+
+/// Returns the template's image, pinned: by its own digest, else by the one that all pods report.
+fn slot_image(snapshot: &Snapshot, slot: &Slot<'_>) -> Option<Pinned> {
+    let image = slot.image;
     if let Some((name, digest)) = image.split_once('@') {
         let digest = digest.parse().ok()?;
         return Some(Pinned { repository: registry::split(name).0.to_owned(), digest });
     }
-    let digest = snapshot.running_digest(snapshot.new_pods().first()?)?;
+    let digest = digest_of(snapshot.new_pods().first()?, slot.name)?;
     Some(Pinned { repository: registry::split(image).0.to_owned(), digest })
 }
 
@@ -122,10 +134,11 @@ async fn identities(
     registry: &registry::Access,
     image: &Pinned,
     snapshot: &Snapshot,
+    container: &str,
     log: &Log,
-) -> std::collections::BTreeSet<Digest> {
+) -> BTreeSet<Digest> {
     let mut known = [image.digest.clone()].into();
-    let reported: Vec<Digest> = snapshot.pods.iter().filter_map(|pod| snapshot.running_digest(pod)).collect();
+    let reported: Vec<Digest> = snapshot.pods.iter().filter_map(|pod| digest_of(pod, container)).collect();
     if reported.iter().all(|digest| *digest == image.digest) {
         return known;
     }
@@ -148,8 +161,9 @@ async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
         }
         answer => answer?,
     };
-    let container =
-        preflight::container(&deployment, target.container.as_deref()).map_err(Error::Preflight)?;
+    let template = deployment.spec.as_ref().map(|spec| &spec.template);
+    let (container, others) =
+        preflight::containers("Deployment", template, &target.containers).map_err(Error::Preflight)?;
     let selector = deployment.spec.as_ref().map(|spec| &spec.selector);
     let query = selector.and_then(|selector| kube::core::Selector::try_from(selector.clone()).ok());
     Ok(Place {
@@ -157,6 +171,7 @@ async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
         namespace: target.namespace.clone(),
         name: target.deployment.clone(),
         container,
+        others,
         selector: query.map(|query| query.to_string()).unwrap_or_default(),
     })
 }
@@ -169,8 +184,15 @@ async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
 /// undone where it held both sets of pods), or when somebody else interferes.
 pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Result<Outcome, Error> {
     let place = place(site.cluster, target).await?;
-    let identities = known_to_registry(site, order).await?;
-    let rollout = Rollout { site, place, order, identities, started: Instant::now() };
+    let identities = known_to_registry(site, &order.image).await?;
+    let mut others = BTreeMap::new();
+    for name in &place.others {
+        let image = order.image_of(name);
+        let known = *image == order.image;
+        let identities = if known { identities.clone() } else { known_to_registry(site, image).await? };
+        others.insert(name.clone(), Part { image: image.to_string(), identities });
+    }
+    let rollout = Rollout { site, place, order, identities, others, started: Instant::now() };
     let mut interrupted = site.interrupted.clone().fuse();
     let run = rollout.run().fuse();
     futures::pin_mut!(run);
@@ -182,11 +204,7 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Result<Out
 
 /// Refuses a digest that the registry does not have; a registry that cannot be asked is said, and
 /// does not stop the rollout: the nodes may have credentials that we do not.
-async fn known_to_registry(
-    site: &Site<'_>,
-    order: &Order,
-) -> Result<std::collections::BTreeSet<Digest>, Error> {
-    let image = &order.image;
+async fn known_to_registry(site: &Site<'_>, image: &Pinned) -> Result<BTreeSet<Digest>, Error> {
     let asked = match registry::Client::connect(&image.repository, site.registry, site.log) {
         Ok(client) => client.identities(&image.digest).await,
         Err(error) => Err(error),
@@ -206,7 +224,9 @@ struct Rollout<'a> {
     site: &'a Site<'a>,
     place: Place,
     order: &'a Order,
-    identities: std::collections::BTreeSet<Digest>,
+    identities: BTreeSet<Digest>,
+    /// What the other containers are to run, by name.
+    others: BTreeMap<String, Part>,
     started: Instant,
 }
 
@@ -214,13 +234,12 @@ impl Rollout<'_> {
     async fn run(&self) -> Result<Outcome, Error> {
         let mut snapshot = self.place.look().await?;
         let choice = self.gate(&snapshot).await?;
-        let wanted = self.order.image.to_string();
-        if snapshot.image() != wanted
+        if !self.is_written(&snapshot)
             && let Some(journal) = snapshot.journal()
         {
             snapshot = self.take_over(snapshot, &journal).await?;
         }
-        if snapshot.image() == wanted {
+        if self.is_written(&snapshot) {
             let goal = self.goal(&snapshot);
             return match (judge(&goal, &snapshot), snapshot.journal()) {
                 (Verdict::Complete, None) => {
@@ -248,6 +267,10 @@ impl Rollout<'_> {
         Ok(outcome)
     }
 
+    fn is_written(&self, snapshot: &Snapshot) -> bool {
+        self.goal(snapshot).other_image(snapshot).is_none()
+    }
+
     fn say(&self, text: &str) {
         self.site.reporter.line(text);
     }
@@ -256,13 +279,17 @@ impl Rollout<'_> {
         self.say(&format!(
             "{}: container {}, {} pods, revision {}",
             snapshot.name(),
-            snapshot.container,
+            snapshot.slots().map(|slot| slot.name).collect::<Vec<_>>().join(" and "),
             snapshot.wanted(),
             snapshot.revision()
         ));
         self.say(&format!("  from {}", snapshot.image()));
         let tag = self.order.tag.as_ref().map_or_else(String::new, |tag| format!(" (seen as tag {tag})"));
         self.say(&format!("  to   {}{tag}", self.order.image));
+        for (name, part) in self.others.iter().filter(|(_, part)| part.image != self.order.image.to_string())
+        {
+            self.say(&format!("  {name} to {}", part.image));
+        }
         let way = match choice.way {
             Way::Detached => {
                 "detached: new pods first, then the old ones leave their Services, then they end"
@@ -282,17 +309,29 @@ impl Rollout<'_> {
             generation: snapshot.deployment.metadata.generation.unwrap_or(0),
             image: self.order.image.to_string(),
             identities: self.identities.clone(),
+            others: self.others.clone(),
+        }
+    }
+
+    /// Returns what is in the template, with the digests that its pods report for proof: the goal of a
+    /// rollout of another image, and of the way back.
+    fn goal_of(&self, snapshot: &Snapshot) -> Goal {
+        let reported =
+            |name: &str| snapshot.pods.iter().filter_map(|pod| digest_of(pod, name)).collect::<BTreeSet<_>>();
+        let part = |slot: Slot<'_>| Part { image: slot.image.to_owned(), identities: reported(slot.name) };
+        let others = snapshot.slots().skip(1);
+        Goal {
+            image: snapshot.image().to_owned(),
+            identities: reported(&snapshot.container),
+            others: others.map(|slot| (slot.name.to_owned(), part(slot))).collect(),
+            ..self.goal(snapshot)
         }
     }
 
     /// Ends the rollout of another image that an earlier run left half-way: to its end when all its
     /// pods are ready, else by giving the old pods back to their Services before the new image is written.
     async fn take_over(&self, snapshot: Snapshot, journal: &Journal) -> Result<Snapshot, Error> {
-        let goal = Goal {
-            image: snapshot.image().to_owned(),
-            identities: snapshot.pods.iter().filter_map(|pod| snapshot.running_digest(pod)).collect(),
-            ..self.goal(&snapshot)
-        };
+        let goal = self.goal_of(&snapshot);
         if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {
             self.say(&format!("an unfinished rollout to {} is ready: finishing it first", goal.image));
             match self.steps(&goal, snapshot).await {

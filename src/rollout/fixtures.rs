@@ -188,6 +188,7 @@ pub(crate) fn mk_snapshot() -> Snapshot {
     Snapshot {
         deployment,
         container: "main".to_owned(),
+        others: Vec::new(),
         replica_sets: vec![set],
         pods,
         routing: Some(Routing { services: vec![mk_service("app", &json!({ "app": "app" }))], slices }),
@@ -200,12 +201,14 @@ pub(crate) fn mk_goal(letter: char) -> Goal {
         generation: 1,
         image: mk_image(letter),
         identities: [mk_digest(letter)].into(),
+        others: std::collections::BTreeMap::new(),
     }
 }
 
 pub(crate) fn mk_order(letter: char) -> Order {
     Order {
         image: mk_pinned(letter),
+        images: std::collections::BTreeMap::new(),
         tag: Some("latest".to_owned()),
         wait: Some(Duration::from_secs(60)),
         drain: Drain::Auto,

@@ -19,14 +19,39 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Snapshot {
     /// The Deployment itself.
     pub deployment: Deployment,
-    /// The container that is rolled.
+    /// The container that is rolled; the first of them where there are several.
     pub container: String,
+    /// The containers that are rolled with it, init containers among them.
+    pub others: Vec<String>,
     /// ReplicaSets that its selector finds.
     pub replica_sets: Vec<ReplicaSet>,
     /// Pods that its selector or the detached label finds.
     pub pods: Vec<Pod>,
     /// Services and endpoints of the namespace; `None` where the credentials may not read them.
     pub routing: Option<Routing>,
+}
+
+/// One rolled container and its place in the template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it runs before the others.
+    pub is_init: bool,
+    /// Its place among its kind; the first where the template does not have it, so that a `test` of the
+    /// name refuses a write.
+    pub index: usize,
+    /// Its image in the template, empty where the template does not have it.
+    pub image: &'a str,
+}
+
+impl Slot<'_> {
+    /// Returns the JSON pointer to it in the workload.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let list = if self.is_init { "initContainers" } else { "containers" };
+        format!("/spec/template/spec/{list}/{}", self.index)
+    }
 }
 
 /// Who sends traffic to pods.
@@ -100,17 +125,34 @@ impl Snapshot {
         template.map_or(&[], |spec| spec.containers.as_slice())
     }
 
-    /// Returns the place of the rolled container in the template.
+    /// Returns the place of a container in the template.
     #[must_use]
-    pub fn container_index(&self) -> Option<usize> {
-        self.containers().iter().position(|container| container.name == self.container)
+    pub fn slot<'a>(&'a self, name: &'a str) -> Slot<'a> {
+        let spec = self.deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+        let find = |list: &'a [Container], is_init| {
+            let index = list.iter().position(|container| container.name == name)?;
+            Some(Slot { name, is_init, index, image: list[index].image.as_deref().unwrap_or_default() })
+        };
+        let missing = Slot { name, is_init: false, index: 0, image: "" };
+        find(self.containers(), false).or_else(|| find(init, true)).unwrap_or(missing)
     }
 
-    /// Returns the image in the template.
+    /// Returns the places of all rolled containers, the first one first.
+    pub fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        std::iter::once(&self.container).chain(&self.others).map(|name| self.slot(name))
+    }
+
+    /// Returns the image in the template: the first container's, where several are rolled.
     #[must_use]
     pub fn image(&self) -> &str {
-        let container = self.container_index().and_then(|index| self.containers().get(index));
-        container.and_then(|container| container.image.as_deref()).unwrap_or_default()
+        self.slot(&self.container).image
+    }
+
+    /// Returns the images of the other rolled containers, by name.
+    #[must_use]
+    pub fn other_images(&self) -> BTreeMap<String, String> {
+        self.slots().skip(1).map(|slot| (slot.name.to_owned(), slot.image.to_owned())).collect()
     }
 
     /// Returns the ReplicaSets that the Deployment controls.
@@ -248,12 +290,19 @@ impl Snapshot {
     /// Returns the digest that the runtime reports for the rolled container of `pod`.
     #[must_use]
     pub fn running_digest(&self, pod: &Pod) -> Option<Digest> {
-        let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-        let status = statuses.iter().find(|status| status.name == self.container)?;
-        // `repository@sha256:…` from containerd and CRI-O, `docker-pullable://…` from older ones.
-        let (_, digest) = status.image_id.rsplit_once('@').unwrap_or(("", &status.image_id));
-        digest.parse().ok()
+        digest_of(pod, &self.container)
     }
+}
+
+/// Returns the digest that the runtime reports for a container of `pod`, or for an init container of it.
+#[must_use]
+pub fn digest_of(pod: &Pod, container: &str) -> Option<Digest> {
+    let status = pod.status.as_ref()?;
+    let mut all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let status = all.find(|status| status.name == container)?;
+    // `repository@sha256:…` from containerd and CRI-O, `docker-pullable://…` from older ones.
+    let (_, digest) = status.image_id.rsplit_once('@').unwrap_or(("", &status.image_id));
+    digest.parse().ok()
 }
 
 /// Returns the number that the controller gave to a Deployment's or ReplicaSet's template.

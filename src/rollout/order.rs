@@ -1,6 +1,6 @@
 //! What is asked of a rollout: which workload, which image, and what may be risked for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -12,15 +12,16 @@ use crate::image::Pinned;
 /// How long a finished rollout must hold still when nobody says.
 pub const SETTLE: Duration = Duration::from_secs(10);
 
-/// Which container of which Deployment.
+/// Which containers of which Deployment.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The Deployment's namespace.
     pub namespace: String,
     /// The Deployment's name.
     pub deployment: String,
-    /// The container's name; may be left out when the pod has one.
-    pub container: Option<String>,
+    /// The containers' names, init containers among them; none where the pod has one container. The
+    /// first one's digest stands for the rollout.
+    pub containers: Vec<String>,
 }
 
 /// What to roll it to, and how.
@@ -28,6 +29,8 @@ pub struct Target {
 pub struct Order {
     /// The image to run.
     pub image: Pinned,
+    /// The images of containers that get another one, by name.
+    pub images: BTreeMap<String, Pinned>,
     /// The tag under which the digest was seen, for the record only.
     pub tag: Option<String>,
     /// How long the new pods may take to be ready; `None` writes the image and does not wait.
@@ -44,6 +47,14 @@ pub struct Order {
     pub on_failure: OnFailure,
     /// For how long the finished rollout must hold still: no restart, no pod that loses its readiness.
     pub settle: Duration,
+}
+
+impl Order {
+    /// Returns the image that the container is to run.
+    #[must_use]
+    pub fn image_of(&self, container: &str) -> &Pinned {
+        self.images.get(container).unwrap_or(&self.image)
+    }
 }
 
 /// Which preflight rules stop a rollout.

@@ -1,12 +1,11 @@
 //! Rules that are read off the Deployment before anything is written. A refusal names the rule; a
 //! note is said and the rollout goes on.
 
-use k8s_openapi::api::apps::v1::Deployment;
-
 use self::facts::{Facts, Findings, Rule};
 use super::observe::Snapshot;
 
 mod capacity;
+mod containers;
 pub mod facts;
 mod image;
 mod ownership;
@@ -17,6 +16,8 @@ mod strategy;
 mod target;
 #[cfg(test)]
 mod tests;
+
+pub use containers::containers;
 
 /// Returns the catalogue.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
@@ -67,34 +68,6 @@ pub struct Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} ({})", self.words, self.rule)
-    }
-}
-
-/// Finds the container to roll: the named one, or the only one.
-///
-/// # Errors
-///
-/// T002 when it is not there, or when several are and none was named.
-pub fn container(deployment: &Deployment, named: Option<&str>) -> Result<String, Refusal> {
-    let template = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let names: Vec<&str> = template
-        .iter()
-        .flat_map(|spec| spec.containers.iter().map(|container| container.name.as_str()))
-        .collect();
-    let listed = names.join(", ");
-    match (named, names.as_slice()) {
-        (Some(name), _) if names.contains(&name) => Ok(name.to_owned()),
-        (Some(name), _) => Err(Refusal {
-            rule: "T002",
-            words: format!("no container `{name}` in the Deployment"),
-            hint: format!("`container` is one of: {listed}"),
-        }),
-        (None, [only]) => Ok((*only).to_owned()),
-        (None, _) => Err(Refusal {
-            rule: "T002",
-            words: format!("the Deployment has {} containers and `container` names none", names.len()),
-            hint: format!("set `container` to one of: {listed}"),
-        }),
     }
 }
 

@@ -70,6 +70,29 @@ pub enum Error {
         /// Its value.
         value: String,
     },
+    /// A name that a list has twice.
+    #[error("`source.{key}` names `{name}` twice")]
+    Twice {
+        /// The key.
+        key: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// An image for a container without saying which container stands for the workload.
+    #[error("`params.containers` is set and `source.container` is not")]
+    NoFirst,
+    /// An image for a container that the source does not name.
+    #[error("`params.containers` names `{name}`, which `source.container` does not")]
+    NotRolled {
+        /// The container.
+        name: String,
+    },
+    /// A container that gets no image.
+    #[error("`params` names no image for the container `{name}`")]
+    NoImageFor {
+        /// The container.
+        name: String,
+    },
     /// Neither `image` nor `reference`.
     #[error("`params` names no image: neither `image` nor `reference` is set")]
     NoImage,
@@ -77,8 +100,10 @@ pub enum Error {
     #[error("`params.image` and `params.reference` are both set, and only one image can be rolled out")]
     TwoImages,
     /// A reference that can point at something else tomorrow.
-    #[error("`params.reference` is `{value}`, which names no digest")]
+    #[error("`params.{key}` is `{value}`, which names no digest")]
     Unpinned {
+        /// The key.
+        key: String,
         /// The reference.
         value: String,
     },
@@ -93,14 +118,18 @@ pub enum Error {
         wanted: &'static str,
     },
     /// A path that leads out of the step's directory.
-    #[error("`params.image` is `{path}`, which is outside of the step's directory")]
+    #[error("`params.{key}` is `{path}`, which is outside of the step's directory")]
     Outside {
+        /// The key.
+        key: String,
         /// The path.
         path: String,
     },
     /// A directory that is not there.
-    #[error("`params.image` is `{path}`, and there is no such directory in the step")]
+    #[error("`params.{key}` is `{path}`, and there is no such directory in the step")]
     NoDirectory {
+        /// The key.
+        key: String,
         /// The path.
         path: String,
         /// The directories there are.
@@ -151,6 +180,15 @@ impl Explain for Error {
         Some(match self {
             Self::Name { .. } => {
                 "names are lower-case letters, digits, `-` and `.`, as `kubectl get` shows them".to_owned()
+            }
+            Self::Twice { .. } => "name each once".to_owned(),
+            Self::NoFirst => {
+                "set `source.container` to the containers that are rolled: the first one's digest is the version"
+                    .to_owned()
+            }
+            Self::NotRolled { .. } => "add it to the list of `source.container`".to_owned(),
+            Self::NoImageFor { name } => {
+                format!("add `{name}` to `containers`, or set `image` for the containers that it does not name")
             }
             Self::NoImage | Self::TwoImages => {
                 "set `image` to the name of an image-digest get, or `reference` to REPOSITORY@sha256:…".to_owned()

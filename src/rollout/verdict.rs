@@ -1,11 +1,11 @@
 //! Whether a rollout is done, and if not, what is missing. The only success predicate there is:
 //! a Deployment's own conditions lie right after a patch, between batches and while paused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::observe::{Snapshot, is_alive};
+use super::observe::{Snapshot, digest_of, is_alive};
 use crate::image::Digest;
 
 pub mod diagnosis;
@@ -60,6 +60,26 @@ pub struct Goal {
     pub image: String,
     /// Every digest that a runtime may report for it.
     pub identities: BTreeSet<Digest>,
+    /// What was written to the other containers that are rolled with it, by name.
+    pub others: BTreeMap<String, Part>,
+}
+
+/// What one more container should run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The image that was written.
+    pub image: String,
+    /// Every digest that a runtime may report for it.
+    pub identities: BTreeSet<Digest>,
+}
+
+impl Goal {
+    /// Returns the first image in the template that is not the one that was written.
+    #[must_use]
+    pub fn other_image<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a str> {
+        let wanted = |name: &str| self.others.get(name).map_or(&self.image, |part| &part.image);
+        snapshot.slots().find(|slot| slot.image != wanted(slot.name)).map(|slot| slot.image)
+    }
 }
 
 /// Judges one look at the Deployment.
@@ -71,8 +91,8 @@ pub fn judge(goal: &Goal, snapshot: &Snapshot) -> Verdict {
     if snapshot.deployment.metadata.generation.unwrap_or(0) < goal.generation {
         return waiting(Kind::Controller, "the change is not visible yet");
     }
-    if snapshot.image() != goal.image {
-        return Verdict::Superseded(snapshot.image().to_owned());
+    if let Some(image) = goal.other_image(snapshot) {
+        return Verdict::Superseded(image.to_owned());
     }
     let lack = new_pods_lack(goal, snapshot).or_else(|| old_pods_lack(snapshot));
     lack.map_or(Verdict::Complete, Verdict::Waiting)
@@ -107,14 +127,18 @@ pub fn new_pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
 }
 
 fn digest_lack(goal: &Goal, snapshot: &Snapshot, new: &[&Pod]) -> Option<Lack> {
-    let (pod, digest) = new.iter().find_map(|pod| {
-        let digest = snapshot.running_digest(pod);
-        let proven = digest.as_ref().is_some_and(|digest| goal.identities.contains(digest));
-        (!proven).then_some((pod, digest))
-    })?;
+    let names = std::iter::once(&snapshot.container).chain(&snapshot.others);
+    let (pod, container, digest) =
+        names.flat_map(|name| new.iter().map(move |pod| (pod, name))).find_map(|(pod, container)| {
+            let digest = digest_of(pod, container);
+            let wanted = goal.others.get(container).map_or(&goal.identities, |part| &part.identities);
+            let proven = digest.as_ref().is_some_and(|digest| wanted.contains(digest));
+            (!proven).then_some((pod, container, digest))
+        })?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let place = if snapshot.others.is_empty() { String::new() } else { format!("container {container} of ") };
     let runs = digest.map_or_else(|| "reports no digest".to_owned(), |digest| format!("runs {digest}"));
-    lack(Kind::Digest, &format!("pod {name} {runs}, which is not the image that was asked for"))
+    lack(Kind::Digest, &format!("{place}pod {name} {runs}, which is not the image that was asked for"))
 }
 
 fn endpoint_lack(snapshot: &Snapshot, new: &[&Pod]) -> Option<Lack> {

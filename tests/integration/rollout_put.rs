@@ -28,10 +28,14 @@ fn request(server: &ApiServer, params: &Value) -> String {
 
 /// Runs the put while the test plays the controllers, until it ends.
 fn put(server: &ApiServer, toolkit: &Toolkit, params: &Value) -> Outcome {
+    put_with(server, toolkit, &request(server, params))
+}
+
+fn put_with(server: &ApiServer, toolkit: &Toolkit, request: &str) -> Outcome {
     let run = toolkit.binary("rollout").arg("out").arg(toolkit.directory());
     let mut child =
         run.variable("BUILD_ID", "7").variable("ATC_EXTERNAL_URL", "https://ci").start_without_stdin();
-    child.stdin.take().unwrap().write_all(request(server, params).as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
     while child.try_wait().unwrap().is_none() {
         if !shop::reconcile(server) {
             std::thread::sleep(Duration::from_millis(20));
@@ -64,6 +68,34 @@ fn image_is_written_in_one_patch_that_tests_what_it_replaces() {
     assert_eq!(annotations["rollway.dev/digest"], json!(shop::digest('b')));
     assert_eq!(annotations["rollway.dev/tag"], json!("v2"));
     assert_eq!(annotations["rollway.dev/previous"], old);
+}
+
+#[test]
+fn init_container_gets_the_image_in_the_same_patch_and_is_proven_too() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    shop::with_init_container(&server, "migrate", 'a');
+    let toolkit = toolkit();
+    let request = |server: &ApiServer, params: &Value| {
+        let mut request: Value = serde_json::from_str(&request(server, params)).unwrap();
+        request["source"]["container"] = json!(["app", "migrate"]);
+        request.to_string()
+    };
+    let outcome = put_with(&server, &toolkit, &request(&server, &json!({})));
+    assert_eq!(outcome.json()["version"]["digest"], json!(shop::digest('b')), "{outcome}");
+    let image = json!(format!("{}@{}", shop::REPOSITORY, shop::digest('b')));
+    let written = operations(&server.writes()[0]);
+    for list in ["containers", "initContainers"] {
+        let path = json!(format!("/spec/template/spec/{list}/0/image"));
+        let is_written = |operation: &Value| operation["path"] == path && operation["value"] == image;
+        assert!(written.iter().any(is_written), "{list}: {written:?}");
+    }
+    let mut pod = server.object("/api/v1/namespaces/shop/pods/app-8d1-2").unwrap();
+    pod["status"]["initContainerStatuses"][0]["imageID"] = json!(format!("r@{}", shop::digest('a')));
+    server.put("/api/v1/namespaces/shop/pods/app-8d1-2", pod);
+    let outcome = put_with(&server, &toolkit, &request(&server, &json!({"wait_until_ready": 1})));
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stderr.contains("container migrate of pod app-8d1-2 runs"), "{outcome}");
 }
 
 #[test]

@@ -77,6 +77,21 @@ fn keys(server: &ApiServer) -> Vec<Wrong> {
             "`source.insecure_skip_tls_verify`: expected true or false, found the string `yes`",
             "",
         ),
+        out(
+            put(server, "/source/container", json!(["app", 5])),
+            "`source.container`: expected a name or a list of names",
+            "",
+        ),
+        out(
+            put(server, "/source/container", json!(["app", "app"])),
+            "`source.container` names `app` twice",
+            "name each once",
+        ),
+        out(
+            put(server, "/params/containers", json!({"app": "good"})),
+            "`params.containers` is set and `source.container` is not",
+            "set `source.container`",
+        ),
         out(put(server, "/source/registry", json!({"user": "x"})), "`source.registry.user`: unknown key", ""),
         out(put(server, "/source/registry", json!({"password": 5})), "`source.registry.password`", ""),
         out(

@@ -12,8 +12,8 @@ use crate::rollout::annotations::PREVIOUS;
 use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready};
 use crate::rollout::plan::patch;
 use crate::rollout::report::{Evidence, Progress, pod as describe_pod};
+use crate::rollout::verdict::Lack;
 use crate::rollout::verdict::diagnosis::Cause;
-use crate::rollout::verdict::{Goal, Lack};
 
 /// How many lines of a failing pod's log are shown.
 const LOG_LINES: i64 = 15;
@@ -69,11 +69,7 @@ impl Rollout<'_> {
         let undone = self.patch_deployment(patch::undo(look, &journal), "take back the image of").await?;
         self.say(&format!("taken back: the image is {} again", journal.previous));
         let snapshot = Snapshot { deployment: undone, ..look.clone() };
-        let goal = Goal {
-            image: journal.previous.clone(),
-            identities: look.pods.iter().filter_map(|pod| look.running_digest(pod)).collect(),
-            ..self.goal(&snapshot)
-        };
+        let goal = self.goal_of(&snapshot);
         let settle = async { Box::pin(self.steps(&goal, snapshot)).await };
         match tokio::time::timeout(ENDING, settle).await {
             Ok(Ok(last)) => Ok(format!("rolled back: {} pods run {} again", last.wanted(), journal.previous)),

@@ -25,6 +25,7 @@ pub(super) struct Place {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) container: String,
+    pub(super) others: Vec<String>,
     /// The Deployment's selector, as the API wants it in a query.
     pub(super) selector: String,
 }
@@ -58,6 +59,7 @@ impl Place {
         Ok(Snapshot {
             deployment,
             container: self.container.clone(),
+            others: self.others.clone(),
             replica_sets,
             pods: unique(pods),
             routing: self.routing().await?,
@@ -213,6 +215,7 @@ impl Live {
         Snapshot {
             deployment: self.deployments.objects.get(&self.place.name).cloned().unwrap_or_default(),
             container: self.place.container.clone(),
+            others: self.place.others.clone(),
             replica_sets: self.replica_sets.objects.values().cloned().collect(),
             pods: unique(pods.collect()),
             routing,

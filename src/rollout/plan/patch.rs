@@ -1,7 +1,7 @@
 //! What is written, as JSON patches. Each begins with `test` operations, so that a write that meets
 //! another state than the one it was made for changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::drain::Way;
 use crate::rollout::Order;
 use crate::rollout::annotations::{
-    AT, BUILD, DETACHED, DIGEST, FINISHED, HASH, HOLD, JOURNAL, Journal, LABELS, PREVIOUS, TAG, TOOL,
+    AT, BUILD, DETACHED, DIGEST, FINISHED, HASH, HOLD, JOURNAL, Journal, LABELS, PREVIOUS, Swap, TAG, TOOL,
 };
-use crate::rollout::observe::{Labels, Snapshot, annotation, labels, selector};
+use crate::rollout::observe::{Labels, Slot, Snapshot, annotation, labels, selector};
 
 /// A list of JSON patch operations.
 pub type Operations = Vec<Value>;
@@ -34,14 +34,32 @@ pub fn journal(snapshot: &Snapshot, order: &Order, way: Way) -> Journal {
         strategy: spec["strategy"].clone(),
         min_ready_seconds: spec["minReadySeconds"].clone(),
         progress_deadline_seconds: spec["progressDeadlineSeconds"].clone(),
+        others: swaps(snapshot, order, known.as_ref()),
     }
+}
+
+/// Returns what is written to the other containers, and what to go back to.
+fn swaps(snapshot: &Snapshot, order: &Order, known: Option<&Journal>) -> BTreeMap<String, Swap> {
+    let unfinished = known.filter(|known| is_unfinished(snapshot, known));
+    let swap = |name: &str, image: &str| {
+        let known = unfinished.and_then(|known| known.others.get(name)).filter(|swap| swap.image == image);
+        Swap {
+            image: order.image_of(name).to_string(),
+            previous: known.map_or(image, |swap| &swap.previous).to_owned(),
+        }
+    };
+    let others = snapshot.slots().skip(1);
+    others.map(|slot| (slot.name.to_owned(), swap(slot.name, slot.image))).collect()
+}
+
+fn is_unfinished(snapshot: &Snapshot, known: &Journal) -> bool {
+    known.image == snapshot.image() && snapshot.ready_new_pods() < snapshot.wanted()
 }
 
 /// Returns the image to go back to: the one in the template, unless its own rollout never came so far
 /// that all its pods were ready.
 fn previous<'a>(snapshot: &'a Snapshot, known: Option<&'a Journal>) -> &'a str {
-    let is_ready = snapshot.ready_new_pods() >= snapshot.wanted();
-    let unfinished = known.filter(|known| known.image == snapshot.image() && !is_ready);
+    let unfinished = known.filter(|known| is_unfinished(snapshot, known));
     unfinished.map_or(snapshot.image(), |known| &known.previous)
 }
 
@@ -49,7 +67,7 @@ fn previous<'a>(snapshot: &'a Snapshot, known: Option<&'a Journal>) -> &'a str {
 #[must_use]
 pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operations {
     let journal = journal(snapshot, order, way);
-    let mut operations = set_image(snapshot, snapshot.image(), &journal.image);
+    let mut operations = set_images(snapshot, &journal);
     operations.extend(put_back(snapshot, &journal));
     operations.extend(match way {
         Way::Detached => hold(),
@@ -76,7 +94,7 @@ pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operati
 /// Ends the hold: the saved settings come back, the journal stays until the old pods are gone.
 #[must_use]
 pub fn release(snapshot: &Snapshot, journal: &Journal) -> Operations {
-    let mut operations = test_image(snapshot, snapshot.image());
+    let mut operations = test_images(snapshot);
     operations.extend(put_back(snapshot, journal));
     operations
 }
@@ -96,7 +114,7 @@ pub fn fall_back(snapshot: &Snapshot, journal: &Journal) -> Operations {
 /// that has grown to minutes.
 #[must_use]
 pub fn nudge(snapshot: &Snapshot, now: &str) -> Operations {
-    let mut operations = test_image(snapshot, snapshot.image());
+    let mut operations = test_images(snapshot);
     operations.extend(annotate(snapshot, &[(AT, Some(now.to_owned()))]));
     operations
 }
@@ -117,9 +135,10 @@ pub fn undo(snapshot: &Snapshot, journal: &Journal) -> Operations {
         image: journal.previous.clone(),
         previous: journal.image.clone(),
         detached: false,
+        others: journal.others.iter().map(|(name, swap)| (name.clone(), swap.reversed())).collect(),
         ..journal.clone()
     };
-    let mut operations = set_image(snapshot, snapshot.image(), &back.image);
+    let mut operations = set_images(snapshot, &back);
     operations.extend(put_back(snapshot, journal));
     operations.push(set("/spec/strategy", all_at_once()));
     operations.extend(annotate(
@@ -192,24 +211,29 @@ fn routing_keys(snapshot: &Snapshot, pod: &Pod) -> BTreeSet<String> {
     keys
 }
 
-fn set_image(snapshot: &Snapshot, current: &str, wanted: &str) -> Operations {
-    let mut operations = test_image(snapshot, current);
-    operations.push(json!({ "op": "replace", "path": image_path(snapshot), "value": wanted }));
+/// Writes the images of the journal, each where it belongs.
+fn set_images(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let others = journal.others.iter().map(|(name, swap)| (snapshot.slot(name), &swap.image));
+    let first = (snapshot.slot(&snapshot.container), &journal.image);
+    let mut operations = vec![test("/metadata/uid", snapshot.uid())];
+    operations.extend(std::iter::once(first).chain(others).flat_map(|(slot, image)| {
+        let path = format!("{}/image", slot.path());
+        let [name, current] = test_slot(&slot);
+        [name, current, json!({ "op": "replace", "path": path, "value": image })]
+    }));
     operations
 }
 
-fn test_image(snapshot: &Snapshot, image: &str) -> Operations {
-    let index = snapshot.container_index().unwrap_or(0);
-    let name = format!("/spec/template/spec/containers/{index}/name");
-    vec![
-        test("/metadata/uid", snapshot.uid()),
-        test(&name, &snapshot.container),
-        test(&image_path(snapshot), image),
-    ]
+/// Holds every rolled container to what was seen of it.
+fn test_images(snapshot: &Snapshot) -> Operations {
+    let mut operations = vec![test("/metadata/uid", snapshot.uid())];
+    operations.extend(snapshot.slots().flat_map(|slot| test_slot(&slot)));
+    operations
 }
 
-fn image_path(snapshot: &Snapshot) -> String {
-    format!("/spec/template/spec/containers/{}/image", snapshot.container_index().unwrap_or(0))
+fn test_slot(slot: &Slot<'_>) -> [Value; 2] {
+    let path = slot.path();
+    [test(&format!("{path}/name"), slot.name), test(&format!("{path}/image"), slot.image)]
 }
 
 fn hold() -> Operations {

@@ -201,10 +201,14 @@ impl Facts<'_> {
     pub fn new_template(&self) -> PodTemplateSpec {
         let spec = self.snapshot.deployment.spec.clone().unwrap_or_default();
         let mut template = spec.template;
-        let name = self.snapshot.container.clone();
-        let containers = template.spec.iter_mut().flat_map(|spec| &mut spec.containers);
-        for container in containers.filter(|container| container.name == name) {
-            container.image = Some(self.order.image.to_string());
+        let is_rolled =
+            |name: &String| *name == self.snapshot.container || self.snapshot.others.contains(name);
+        let containers = template
+            .spec
+            .iter_mut()
+            .flat_map(|spec| spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()));
+        for container in containers.filter(|container| is_rolled(&container.name)) {
+            container.image = Some(self.order.image_of(&container.name).to_string());
         }
         template
     }

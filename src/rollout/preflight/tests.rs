@@ -67,6 +67,7 @@ impl Scene {
         let snapshot = Snapshot {
             deployment,
             container: "main".to_owned(),
+            others: Vec::new(),
             replica_sets: vec![set],
             pods,
             routing: Some(routing),

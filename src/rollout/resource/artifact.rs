@@ -1,6 +1,7 @@
 //! Which image a put is about: the files of an earlier get, or a reference in the params. The answer
 //! is always a digest.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -13,24 +14,51 @@ use crate::registry;
 const LONGEST: u64 = 4096;
 
 /// An image, and the tag under which somebody saw it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Artifact {
     pub(super) image: Pinned,
     pub(super) tag: Option<String>,
 }
 
-/// Returns the one image that the params name.
-pub(super) fn of(params: &PutParams, directory: &Path) -> Result<Artifact, Error> {
-    match (&params.image, &params.reference) {
-        (Some(_), Some(_)) => Err(Error::TwoImages),
-        (None, None) => Err(Error::NoImage),
-        (Some(image), None) => in_directory(directory, image),
-        (None, Some(reference)) => in_reference(reference),
-    }
+/// The image of the first container, and those of containers that get another one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Artifacts {
+    pub(super) first: Artifact,
+    pub(super) others: BTreeMap<String, Pinned>,
 }
 
-fn in_directory(base: &Path, given: &str) -> Result<Artifact, Error> {
-    let directory = resolve(base, given)?;
+/// Returns the images that the params name for the containers of the source: the one of `image` or
+/// `reference`, but for the containers that have their own.
+pub(super) fn of(params: &PutParams, containers: &[String], directory: &Path) -> Result<Artifacts, Error> {
+    let usual = match (&params.image, &params.reference) {
+        (Some(_), Some(_)) => return Err(Error::TwoImages),
+        (None, None) => None,
+        (Some(image), None) => Some(in_directory(directory, "image", image)?),
+        (None, Some(reference)) => Some(in_reference("reference", reference)?),
+    };
+    if params.containers.is_empty() {
+        return Ok(Artifacts { first: usual.ok_or(Error::NoImage)?, others: BTreeMap::new() });
+    }
+    let first = containers.first().ok_or(Error::NoFirst)?;
+    if let Some(name) = params.containers.keys().find(|name| !containers.contains(name)) {
+        return Err(Error::NotRolled { name: name.clone() });
+    }
+    let of = |name: &String| match (params.containers.get(name), &usual) {
+        (Some(given), _) => either(directory, &format!("containers.{name}"), given),
+        (None, Some(usual)) => Ok(usual.clone()),
+        (None, None) => Err(Error::NoImageFor { name: name.clone() }),
+    };
+    let others = containers.iter().skip(1).map(|name| Ok((name.clone(), of(name)?.image)));
+    Ok(Artifacts { first: of(first)?, others: others.collect::<Result<_, Error>>()? })
+}
+
+/// Reads what may be a reference or a directory: no directory of a step has an `@` or a `:`.
+fn either(directory: &Path, key: &str, given: &str) -> Result<Artifact, Error> {
+    if given.contains(['@', ':']) { in_reference(key, given) } else { in_directory(directory, key, given) }
+}
+
+fn in_directory(base: &Path, key: &str, given: &str) -> Result<Artifact, Error> {
+    let directory = resolve(base, key, given)?;
     let tag = read(&directory, "tag").ok().filter(|tag| is_tag(tag));
     let digest_file = directory.join("digest");
     if !digest_file.exists() && directory.join("image").exists() {
@@ -51,23 +79,23 @@ fn in_directory(base: &Path, given: &str) -> Result<Artifact, Error> {
     Ok(Artifact { image: Pinned { repository, digest }, tag })
 }
 
-fn in_reference(text: &str) -> Result<Artifact, Error> {
+fn in_reference(key: &str, text: &str) -> Result<Artifact, Error> {
     let text = text.trim();
     if !text.contains('@') {
-        return Err(Error::Unpinned { value: shown(text) });
+        return Err(Error::Unpinned { key: key.to_owned(), value: shown(text) });
     }
-    let place = || "`params.reference`".to_owned();
+    let place = || format!("`params.{key}`");
     pinned(text).ok_or_else(|| malformed(place(), text, "REPOSITORY@sha256: and 64 hex digits"))
 }
 
 /// Finds the directory without leaving the step's own, by `..`, by `/` or by a link.
-fn resolve(base: &Path, given: &str) -> Result<PathBuf, Error> {
-    let outside = || Error::Outside { path: given.to_owned() };
+fn resolve(base: &Path, key: &str, given: &str) -> Result<PathBuf, Error> {
+    let outside = || Error::Outside { key: key.to_owned(), path: given.to_owned() };
     let path = Path::new(given);
     if path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
         return Err(outside());
     }
-    let missing = |known| Error::NoDirectory { path: given.to_owned(), known };
+    let missing = |known| Error::NoDirectory { key: key.to_owned(), path: given.to_owned(), known };
     let found = base.join(path).canonicalize().ok().filter(|found| found.is_dir());
     let found = found.ok_or_else(|| missing(folders(base)))?;
     let inside = base.canonicalize().is_ok_and(|base| found.starts_with(base));
@@ -146,12 +174,12 @@ mod tests {
 
     fn image(directory: &tempfile::TempDir, given: &str) -> Result<Artifact, Error> {
         let params = PutParams { image: Some(given.to_owned()), ..PutParams::default() };
-        of(&params, directory.path())
+        of(&params, &[], directory.path()).map(|all| all.first)
     }
 
     fn reference(text: &str) -> Result<Artifact, Error> {
         let params = PutParams { reference: Some(text.to_owned()), ..PutParams::default() };
-        of(&params, Path::new("/nowhere"))
+        of(&params, &[], Path::new("/nowhere")).map(|all| all.first)
     }
 
     #[test]
@@ -177,7 +205,7 @@ mod tests {
         std::os::unix::fs::symlink(step.path().join("app"), inner.join("link")).unwrap();
         for given in ["../app", "/etc", "app/../../app", "link"] {
             let params = PutParams { image: Some(given.to_owned()), ..PutParams::default() };
-            assert!(matches!(of(&params, &inner), Err(Error::Outside { .. })), "{given}");
+            assert!(matches!(of(&params, &[], &inner), Err(Error::Outside { .. })), "{given}");
         }
     }
 
@@ -215,12 +243,45 @@ mod tests {
 
     #[test]
     fn exactly_one_image_is_asked_for() {
-        assert!(matches!(of(&PutParams::default(), Path::new("/")), Err(Error::NoImage)));
+        assert!(matches!(of(&PutParams::default(), &[], Path::new("/")), Err(Error::NoImage)));
         let both = PutParams {
             image: Some("a".to_owned()),
             reference: Some("b".to_owned()),
             ..PutParams::default()
         };
-        assert!(matches!(of(&both, Path::new("/")), Err(Error::TwoImages)));
+        assert!(matches!(of(&both, &[], Path::new("/")), Err(Error::TwoImages)));
+    }
+
+    fn per_container(own: &[(&str, &str)], usual: Option<&str>, rolled: &[&str]) -> Result<Artifacts, Error> {
+        let params = PutParams {
+            reference: usual.map(str::to_owned),
+            containers: own.iter().map(|(name, given)| ((*name).to_owned(), (*given).to_owned())).collect(),
+            ..PutParams::default()
+        };
+        let rolled: Vec<String> = rolled.iter().map(|name| (*name).to_owned()).collect();
+        of(&params, &rolled, Path::new("/nowhere"))
+    }
+
+    #[test]
+    fn each_container_gets_its_own_image_or_the_usual_one() {
+        let [app, proxy] = ["r/app", "r/proxy"].map(|name| format!("{name}@{DIGEST}"));
+        let all = per_container(&[("proxy", &proxy)], Some(&app), &["app", "proxy", "migrate"]).unwrap();
+        assert_eq!(all.first.image.to_string(), app);
+        let others: Vec<String> = all.others.iter().map(|(name, image)| format!("{name} {image}")).collect();
+        assert_eq!(others, [format!("migrate {app}"), format!("proxy {proxy}")]);
+        let all = per_container(&[("app", &app), ("proxy", &proxy)], None, &["app", "proxy"]).unwrap();
+        assert_eq!((all.first.image.to_string(), all.others["proxy"].to_string()), (app, proxy));
+    }
+
+    #[test]
+    fn a_container_without_an_image_or_without_a_place_is_refused() {
+        let app = format!("r/app@{DIGEST}");
+        assert!(matches!(per_container(&[("app", &app)], None, &[]), Err(Error::NoFirst)));
+        let missing = per_container(&[("app", &app)], None, &["app", "proxy"]).unwrap_err();
+        assert_eq!(missing.to_string(), "`params` names no image for the container `proxy`");
+        let unknown = per_container(&[("web", &app)], Some(&app), &["app"]).unwrap_err();
+        assert_eq!(unknown.to_string(), "`params.containers` names `web`, which `source.container` does not");
+        let tag = per_container(&[("app", "r/app:latest")], None, &["app"]).unwrap_err();
+        assert_eq!(tag.to_string(), "`params.containers.app` is `r/app:latest`, which names no digest");
     }
 }

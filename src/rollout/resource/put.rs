@@ -1,5 +1,6 @@
 //! put: rolls the Deployment to an image, by digest, and answers with the state that it reached.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -35,6 +36,9 @@ pub struct PutParams {
     /// `REPOSITORY@sha256:…`. A tag is refused. This or `image`.
     #[serde(deserialize_with = "cluster::optional_text")]
     pub reference: Option<String>,
+    /// The images of containers that get their own, by name: the directory of a get, or
+    /// `REPOSITORY@sha256:…`. The others of `source.container` get `image` or `reference`.
+    pub containers: BTreeMap<String, String>,
     /// How many seconds the new pods may take to be ready, 0 to 86400; 0 writes the image and does
     /// not wait.
     #[serde(deserialize_with = "wait_seconds")]
@@ -54,6 +58,7 @@ impl Default for PutParams {
         Self {
             image: None,
             reference: None,
+            containers: BTreeMap::new(),
             wait_until_ready: WAIT,
             drain: Drain::default(),
             drain_wait: DRAIN_WAIT,
@@ -69,7 +74,7 @@ pub(super) async fn run(
 ) -> Result<Response<Version>, Failure> {
     source.inspect()?;
     params.inspect()?;
-    let artifact = artifact::of(params, &context.directory)?;
+    let artifacts = artifact::of(params, &source.container, &context.directory)?;
     let cluster = source.connect().await?;
     let target = source.target(&cluster);
     if source.debug {
@@ -77,8 +82,9 @@ pub(super) async fn run(
         context.log.line(format!("API server {} {version}, namespace {}", cluster.address, target.namespace));
     }
     let order = Order {
-        image: artifact.image,
-        tag: artifact.tag,
+        image: artifacts.first.image,
+        images: artifacts.others,
+        tag: artifacts.first.tag,
         wait: (params.wait_until_ready > 0).then(|| Duration::from_secs(params.wait_until_ready)),
         drain: params.drain,
         drain_wait: Duration::from_secs(params.drain_wait),

@@ -1,9 +1,13 @@
 //! The `source` of a pipeline: which Deployment of which cluster, and the registry that knows its
 //! image.
 
-use schemars::JsonSchema;
+use std::collections::BTreeSet;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, Unexpected};
+use serde_json::Value;
 
 use super::Error;
 use crate::cluster::{self, Cluster};
@@ -42,9 +46,11 @@ pub struct Source {
     pub namespace: Option<String>,
     /// The Deployment's name.
     pub deployment: String,
-    /// The container to set the image of. May be left out when the pod has one.
-    #[serde(default, deserialize_with = "cluster::optional_text")]
-    pub container: Option<String>,
+    /// The containers to set the image of, one name or a list; init containers may be among them, but
+    /// not first: the first one's digest is the version. May be left out when the pod has one.
+    #[serde(default, deserialize_with = "names")]
+    #[schemars(schema_with = "names_schema")]
+    pub container: Vec<String>,
     /// Credentials and trust for the image's registry, which is asked whether a digest exists and
     /// which platform digests belong to it. Default: anonymous.
     #[serde(default)]
@@ -58,14 +64,15 @@ pub struct Source {
 impl Source {
     /// Refuses names before they become part of a URL.
     pub(super) fn inspect(&self) -> Result<(), Error> {
-        let names = [
-            ("deployment", Some(&self.deployment)),
-            ("namespace", self.namespace.as_ref()),
-            ("container", self.container.as_ref()),
-        ];
-        let wrong =
-            names.into_iter().find_map(|(key, name)| Some((key, name.filter(|name| !is_name(name))?)));
-        wrong.map_or(Ok(()), |(key, value)| Err(Error::Name { key, value: value.clone() }))
+        let names = [("deployment", &self.deployment)].into_iter();
+        let names = names.chain(self.namespace.iter().map(|name| ("namespace", name)));
+        let mut names = names.chain(self.container.iter().map(|name| ("container", name)));
+        if let Some((key, value)) = names.find(|(_, name)| !is_name(name)) {
+            return Err(Error::Name { key, value: value.clone() });
+        }
+        let mut seen = BTreeSet::new();
+        let twice = self.container.iter().find(|name| !seen.insert(*name));
+        twice.map_or(Ok(()), |name| Err(Error::Twice { key: "container", name: name.clone() }))
     }
 
     /// Connects to the cluster that the keys describe.
@@ -87,9 +94,26 @@ impl Source {
         Target {
             namespace: cluster.namespace.clone(),
             deployment: self.deployment.clone(),
-            container: self.container.clone(),
+            containers: self.container.clone(),
         }
     }
+}
+
+/// Reads one name or a list of them; nothing, null and empty text are none.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    const EXPECTED: &str = "a name or a list of names";
+    let wrong = || D::Error::invalid_value(Unexpected::Other("something else"), &EXPECTED);
+    let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) if text.is_empty() => Ok(Vec::new()),
+        Value::Array(list) => list.iter().map(text).collect(),
+        value => Ok(vec![text(&value)?]),
+    }
+}
+
+fn names_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "array", "null"], "items": {"type": "string"}})
 }
 
 /// Returns whether `text` is an RFC 1123 subdomain, which every name here is.
@@ -121,9 +145,24 @@ mod tests {
     #[test]
     fn only_the_deployment_is_required() {
         let source: Source = serde_json::from_str(r#"{"deployment": "app", "container": ""}"#).unwrap();
-        assert_eq!((source.container.as_deref(), source.debug), (None, false));
+        assert_eq!((source.container.len(), source.debug), (0, false));
         let error = serde_json::from_str::<Source>("{}").unwrap_err().to_string();
         assert!(error.contains("missing field `deployment`"), "{error}");
+    }
+
+    #[test]
+    fn containers_are_one_name_or_a_list_without_repetition() {
+        let read = |container: &str| -> Result<Source, String> {
+            let json = format!(r#"{{"deployment": "app", "container": {container}}}"#);
+            serde_json::from_str(&json).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(r#""app""#).unwrap().container, ["app"]);
+        assert_eq!(read(r#"["app", "migrate"]"#).unwrap().container, ["app", "migrate"]);
+        assert_eq!(read("null").unwrap().container.len(), 0);
+        assert!(read("5").unwrap_err().contains("expected a name or a list of names"));
+        assert!(read(r#"["app", 5]"#).unwrap_err().contains("expected a name or a list of names"));
+        let twice = read(r#"["app", "migrate", "app"]"#).unwrap().inspect().unwrap_err();
+        assert_eq!(twice.to_string(), "`source.container` names `app` twice");
     }
 
     #[test]

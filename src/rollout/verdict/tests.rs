@@ -36,6 +36,7 @@ fn mk_rolling(old: usize, new: usize, counts: [i32; 4]) -> Snapshot {
     Snapshot {
         deployment,
         container: "main".to_owned(),
+        others: Vec::new(),
         replica_sets: if new == 0 { vec![old_set] } else { vec![old_set, new_set] },
         pods,
         routing: Some(Routing { services, slices }),
@@ -161,6 +162,43 @@ fn a_pod_that_runs_another_digest_is_named() {
     assert!(lack.words.starts_with(&format!("pod app-1a-y runs {}", mk_digest('c'))), "{}", lack.words);
     snapshot.pods[1] = with(&snapshot.pods[1], &status(""));
     assert!(lack_of(&snapshot, &mk_goal('a')).words.starts_with("pod app-1a-y reports no digest"));
+}
+
+/// The init container `migrate` is rolled with `main`, and its pods report this for it.
+fn mk_with_init(image_id: &str) -> Snapshot {
+    let init = json!([{ "name": "migrate", "image": mk_image('d') }]);
+    let mut snapshot =
+        change(&mk_snapshot(), &json!({ "spec": { "template": { "spec": { "initContainers": init } } } }));
+    let spec = json!({ "spec": { "template": { "spec": { "initContainers": init } } } });
+    snapshot.replica_sets[0] = with(&snapshot.replica_sets[0], &spec);
+    let status = json!({ "status": { "initContainerStatuses": [{
+        "name": "migrate", "image": "x", "imageID": image_id, "ready": true, "restartCount": 0,
+    }] } });
+    snapshot.pods = snapshot.pods.iter().map(|pod| with(pod, &status)).collect();
+    snapshot.others = vec!["migrate".to_owned()];
+    snapshot
+}
+
+fn mk_goal_with_init(letter: char) -> Goal {
+    let part = Part { image: mk_image(letter), identities: [mk_digest(letter)].into() };
+    Goal { others: [("migrate".to_owned(), part)].into(), ..mk_goal('a') }
+}
+
+#[test]
+fn every_rolled_container_must_be_proven() {
+    let (goal, right, wrong) = (mk_goal_with_init('d'), mk_image('d'), mk_image('c'));
+    assert_eq!(judge(&goal, &mk_with_init(&right)), Verdict::Complete);
+    let lack = lack_of(&mk_with_init(&wrong), &goal);
+    let words = format!("container migrate of pod app-1a-x runs {}", mk_digest('c'));
+    assert!(lack.kind == Kind::Digest && lack.words.starts_with(&words), "{}", lack.words);
+    let main = mk_with_init(&right);
+    assert_eq!(digest_of(&main.pods[0], "main"), Some(mk_digest('a')), "each by its own name");
+}
+
+#[test]
+fn another_image_in_any_rolled_container_supersedes() {
+    let snapshot = mk_with_init(&mk_image('d'));
+    assert_eq!(judge(&mk_goal_with_init('e'), &snapshot), Verdict::Superseded(mk_image('d')));
 }
 
 #[test]

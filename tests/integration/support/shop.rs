@@ -154,6 +154,26 @@ pub(crate) fn run(server: &ApiServer, image: &str, digest: &str) {
     }
 }
 
+/// Adds an init container of the same image to the template, and what its pods report of it.
+pub(crate) fn with_init_container(server: &ApiServer, name: &str, letter: char) {
+    let image = format!("{REPOSITORY}@{}", digest(letter));
+    for path in [DEPLOYMENT, "/apis/apps/v1/namespaces/shop/replicasets/app-7c9"] {
+        let mut object = server.object(path).unwrap();
+        object["spec"]["template"]["spec"]["initContainers"] = json!([{"name": name, "image": image}]);
+        server.put(path, object);
+    }
+    for number in 1..=3 {
+        let mut pod = pod(number, letter);
+        pod["status"]["initContainerStatuses"] = init_status(name, &image);
+        server.put(&pod_path(number), pod);
+    }
+}
+
+fn init_status(name: &str, image: &str) -> Value {
+    json!([{"name": name, "ready": true, "restartCount": 0, "image": image, "imageID": image,
+        "state": {"terminated": {"exitCode": 0}}}])
+}
+
 /// Plays the controllers for one moment: follows the Deployment's template with pods that are ready
 /// at once, and reports what it did. Returns whether there was anything to follow.
 pub(crate) fn reconcile(server: &ApiServer) -> bool {
@@ -183,6 +203,10 @@ fn follow(server: &ApiServer, path: &str, deployment: &Value) {
     server.put(path, new);
     for number in 1..=3 {
         let mut replaced = pod(number, 'b');
+        let init = &deployment["spec"]["template"]["spec"]["initContainers"][0];
+        if let (Some(name), Some(image)) = (init["name"].as_str(), init["image"].as_str()) {
+            replaced["status"]["initContainerStatuses"] = init_status(name, image);
+        }
         let name = format!("app-8d1-{number}");
         replaced["metadata"]["name"] = json!(name);
         replaced["metadata"]["labels"]["pod-template-hash"] = json!("8d1");

@@ -59,6 +59,61 @@ fn a_write_finds_its_container_among_others() {
     assert_eq!(images, ["p".to_owned(), mk_image('b')]);
 }
 
+/// Two containers and an init container; `main` and `migrate` are rolled.
+fn mk_several() -> Snapshot {
+    let containers = json!([{ "name": "proxy", "image": "p" }, { "name": "main", "image": mk_image('a') }]);
+    let init = json!([{ "name": "wait", "image": "w" }, { "name": "migrate", "image": "m:1" }]);
+    let spec = json!({ "containers": containers, "initContainers": init });
+    let snapshot = changed(&mk_snapshot(), &json!({ "spec": { "template": { "spec": spec } } }));
+    Snapshot { others: vec!["migrate".to_owned()], ..snapshot }
+}
+
+fn images(snapshot: &Snapshot) -> Vec<String> {
+    let names = ["proxy", "main", "wait", "migrate"];
+    names.iter().map(|name| snapshot.slot(name).image.to_owned()).collect()
+}
+
+#[test]
+fn an_init_container_gets_the_image_with_the_container_that_is_named_first() {
+    let before = mk_several();
+    let after = after(&before, &write(&before, &mk_order('b'), Way::Detached, "now"));
+    assert_eq!(images(&after), ["p".to_owned(), mk_image('b'), "w".to_owned(), mk_image('b')]);
+    let journal = after.journal().unwrap();
+    assert_eq!(
+        (journal.previous.as_str(), journal.others["migrate"].previous.as_str()),
+        (&*mk_image('a'), "m:1")
+    );
+}
+
+#[test]
+fn a_container_with_its_own_image_gets_that_one() {
+    let before = mk_several();
+    let order = Order { images: [("migrate".to_owned(), mk_pinned('c'))].into(), ..mk_order('b') };
+    let after = after(&before, &write(&before, &order, Way::Plain, "now"));
+    assert_eq!(images(&after), ["p".to_owned(), mk_image('b'), "w".to_owned(), mk_image('c')]);
+}
+
+#[test]
+fn going_back_takes_every_container_back() {
+    let before = mk_several();
+    let written = after(&before, &write(&before, &mk_order('b'), Way::Detached, "now"));
+    let back = after(&written, &undo(&written, &written.journal().unwrap()));
+    assert_eq!(images(&back), images(&before));
+    assert_eq!(back.journal().unwrap().others["migrate"].previous, mk_image('b'));
+    let only_main = Snapshot { others: Vec::new(), ..written };
+    let back = after(&only_main, &undo(&only_main, &only_main.journal().unwrap()));
+    assert_eq!(images(&back), images(&before), "also when the run that goes back rolls fewer containers");
+}
+
+#[test]
+fn a_write_changes_nothing_when_another_containers_image_is_not_what_was_seen() {
+    let before = mk_several();
+    let operations = write(&before, &mk_order('b'), Way::Plain, "now");
+    let init = json!([{ "name": "wait", "image": "w" }, { "name": "migrate", "image": "m:2" }]);
+    let moved = changed(&before, &json!({ "spec": { "template": { "spec": { "initContainers": init } } } }));
+    assert!(refused(&moved.deployment, &operations));
+}
+
 #[test]
 fn a_write_records_what_was_asked_for() {
     let tagged =

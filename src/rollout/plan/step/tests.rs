@@ -91,8 +91,13 @@ impl<'a> Run<'a> {
         let look = self.cluster.look();
         let generation = look.deployment.metadata.generation.unwrap();
         let identities = [order.image.digest.clone()].into();
-        let goal =
-            Goal { uid: look.uid().to_owned(), generation, image: order.image.to_string(), identities };
+        let goal = Goal {
+            uid: look.uid().to_owned(),
+            generation,
+            image: order.image.to_string(),
+            identities,
+            others: std::collections::BTreeMap::new(),
+        };
         self.steps(&goal, order)
     }
 
