@@ -99,7 +99,7 @@ pub fn run<R: Resource>(
         Ok(()) => Code::Done.into(),
         Err(failure) => {
             process::print_failure(&log, &failure);
-            failure.code().into()
+            failure.code().of_a_resource().into()
         }
     }
 }

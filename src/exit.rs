@@ -1,7 +1,7 @@
 //! Every exit code of every executable, in one place.
 //!
 //! Concourse only tells zero from non-zero; the command line tells more. A resource executable ends
-//! with `Done` or `Failed`.
+//! with `Done`, `Failed` or `Interrupted`.
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,17 @@ pub enum Code {
     Unknown = 10,
     /// SIGTERM or SIGINT ended it early; what was left behind was printed.
     Interrupted = 143,
+}
+
+impl Code {
+    /// Returns the code for Concourse, which tells an interrupted step from a failed one and no more.
+    #[must_use]
+    pub const fn of_a_resource(self) -> Self {
+        match self {
+            Self::Done | Self::Usage | Self::Interrupted => self,
+            _ => Self::Failed,
+        }
+    }
 }
 
 impl From<Code> for std::process::ExitCode {

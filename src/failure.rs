@@ -47,21 +47,26 @@ impl<E: Explain> From<E> for Failure {
 impl Error for Failure {}
 
 impl fmt::Display for Failure {
-    /// Writes the chain on one line, leaving out a cause whose text the line already ends with:
-    /// some libraries repeat their source in their own message.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = self.0.to_string();
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !line.contains(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            cause = error.source();
-        }
-        formatter.write_str(line.replace('\n', " ").trim_end())
+        formatter.write_str(&chain(&*self.0))
     }
+}
+
+/// Returns the chain on one line, leaving out a cause whose text the line already has: some libraries
+/// repeat their source in their own message.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line.replace('\n', " ").trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         reporter: reporter.as_ref(),
         interrupted: surroundings.interrupted.clone(),
     };
-    let outcome = driver::roll(&site, &target, &order).await.map_err(Failure::from)?;
+    let outcome = driver::roll(&site, &target, &order).await.into_result().map_err(Failure::from)?;
     drop(reporter);
     for field in outcome.fields {
         surroundings.print(format_args!("{:<11} {}", field.name, field.value))?;

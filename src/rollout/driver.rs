@@ -2,6 +2,7 @@
 //! below it the only place in `rollout` that talks to the API server; it decides nothing itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -9,37 +10,33 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use kube::api::Api;
 
-use self::doctor::Doctor;
-use self::live::{Live, Place};
-use super::annotations::{Journal, PREVIOUS};
-use super::observe::{Slot, Snapshot, annotation, digest_of};
+use self::account::Account;
+use self::live::Place;
+use super::observe::{Slot, Snapshot, digest_of};
+use super::outcome::{Ending, Notes};
 use super::plan::drain::{Choice, Way};
-use super::plan::step::{Clocks, Step, next};
-use super::proof::Proof;
-use super::report::{Progress, Reporter};
-use super::verdict::{Goal, Kind, Lack, Part, Verdict, judge, new_pods_lack};
-use super::{Error, Order, Outcome, Running, Target, preflight};
-use crate::cluster::{self, Cluster};
-use crate::concourse::{Field, Interrupted};
+use super::report::Reporter;
+use super::verdict::{Goal, Part, Verdict, judge};
+use super::{Error, Order, Outcome, Report, Running, Target, preflight};
+use crate::cluster::Cluster;
+use crate::concourse::Interrupted;
 use crate::image::{Digest, Pinned};
 use crate::log::Log;
 use crate::registry;
 
+mod account;
 mod act;
+mod clock;
 mod doctor;
 mod ending;
 mod gate;
 pub mod lines;
 mod live;
+mod steps;
+mod takeover;
 
 /// How long the API server may be out of sight before the outcome counts as unknown.
 const BLIND: Duration = Duration::from_secs(60);
-/// How many writes of one rollout may come too late before it gives up.
-const RACES: u32 = 10;
-/// How often a ReplicaSet whose pods are refused is made to try again.
-const NUDGE: Duration = Duration::from_secs(3);
-/// How often a look is taken when nothing is heard: clocks move on without events.
-const TICK: Duration = Duration::from_millis(500);
 /// What ending pods may take beyond the drain wait: the longest common grace period and some air.
 const ENDING: Duration = Duration::from_secs(120);
 
@@ -177,12 +174,38 @@ async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
 }
 
 /// Rolls the Deployment to what is ordered, or takes over the rollout that another run left behind.
-///
-/// # Errors
-///
-/// When a rule forbids to start, when the new pods are not ready in time (what was begun is then
-/// undone where it held both sets of pods), or when somebody else interferes.
-pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Result<Outcome, Error> {
+/// Returns how it ended, well or not.
+pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
+    let started = Instant::now();
+    let mut interrupted = site.interrupted.clone().fuse();
+    let begun = futures::select_biased! {
+        begun = begin(site, target, order).boxed_local().fuse() => begun,
+        () = interrupted => Err(Error::Interrupted { state: "nothing was written".to_owned() }),
+    };
+    let (place, identities, others) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            let workload = format!("{}/deployment/{}", target.namespace, target.deployment);
+            let notes = Notes { seconds: started.elapsed().as_secs_f64(), ..Notes::default() };
+            return Report::new(workload, order.image.to_string(), notes, Err(error));
+        }
+    };
+    let rollout = Rollout { site, place, order, identities, others, started, account: Mutex::default() };
+    let run = rollout.run().fuse();
+    futures::pin_mut!(run);
+    let result = futures::select_biased! {
+        result = run => result,
+        () = interrupted => Err(rollout.interrupted().await),
+    };
+    rollout.report(result)
+}
+
+/// Finds the workload, and which digests prove each of its images.
+async fn begin(
+    site: &Site<'_>,
+    target: &Target,
+    order: &Order,
+) -> Result<(Place, BTreeSet<Digest>, BTreeMap<String, Part>), Error> {
     let place = place(site.cluster, target).await?;
     let identities = known_to_registry(site, &order.image).await?;
     let mut others = BTreeMap::new();
@@ -192,14 +215,7 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Result<Out
         let identities = if known { identities.clone() } else { known_to_registry(site, image).await? };
         others.insert(name.clone(), Part { image: image.to_string(), identities });
     }
-    let rollout = Rollout { site, place, order, identities, others, started: Instant::now() };
-    let mut interrupted = site.interrupted.clone().fuse();
-    let run = rollout.run().fuse();
-    futures::pin_mut!(run);
-    futures::select_biased! {
-        result = run => result,
-        () = interrupted => Err(rollout.interrupted().await),
-    }
+    Ok((place, identities, others))
 }
 
 /// Refuses a digest that the registry does not have; a registry that cannot be asked is said, and
@@ -228,11 +244,13 @@ struct Rollout<'a> {
     /// What the other containers are to run, by name.
     others: BTreeMap<String, Part>,
     started: Instant,
+    account: Mutex<Account>,
 }
 
 impl Rollout<'_> {
     async fn run(&self) -> Result<Outcome, Error> {
         let mut snapshot = self.place.look().await?;
+        self.note_look(&snapshot);
         let choice = self.gate(&snapshot).await?;
         if !self.is_written(&snapshot)
             && let Some(journal) = snapshot.journal()
@@ -244,7 +262,7 @@ impl Rollout<'_> {
             return match (judge(&goal, &snapshot), snapshot.journal()) {
                 (Verdict::Complete, None) => {
                     self.say(&format!("already there: {}", self.proof(&snapshot)));
-                    Ok(self.outcome(&snapshot, "already there"))
+                    Ok(self.outcome(&snapshot, Ending::AlreadyThere))
                 }
                 (_, Some(_)) => {
                     self.say(
@@ -327,202 +345,4 @@ impl Rollout<'_> {
             ..self.goal(snapshot)
         }
     }
-
-    /// Ends the rollout of another image that an earlier run left half-way: to its end when all its
-    /// pods are ready, else by giving the old pods back to their Services before the new image is written.
-    async fn take_over(&self, snapshot: Snapshot, journal: &Journal) -> Result<Snapshot, Error> {
-        let goal = self.goal_of(&snapshot);
-        if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {
-            self.say(&format!("an unfinished rollout to {} is ready: finishing it first", goal.image));
-            match self.steps(&goal, snapshot).await {
-                // Its pods did not stay ready; what it held is undone, and the new image is next.
-                Ok(_) | Err(Error::Late { .. } | Error::Superseded { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        } else {
-            self.say(&format!("replacing the unfinished rollout to {}", goal.image));
-            self.attach_all(&snapshot).await?;
-        }
-        Ok(self.place.look().await?)
-    }
-
-    /// Waits for the goal, or only for the controller to have seen it.
-    async fn drive(&self, goal: Goal, snapshot: Snapshot) -> Result<Outcome, Error> {
-        if self.order.wait.is_some() {
-            let last = self.steps(&goal, snapshot).await?;
-            self.say(&format!("done: {}", self.proof(&last)));
-            return Ok(self.outcome(&last, "rolled"));
-        }
-        let mut live = Live::start(&self.place, snapshot);
-        let seen = async {
-            while !live.snapshot().is_observed() || live.snapshot().new_set().is_none() {
-                live.changed().await;
-            }
-        };
-        // A controller that is slow to look at it is not our failure: nobody asked to wait.
-        let _ = tokio::time::timeout(Duration::from_secs(10), seen).await;
-        self.say("not waiting: wait_until_ready is 0, so nothing is known of the new pods");
-        Ok(self.outcome(&live.snapshot(), "written, not waited for"))
-    }
-
-    /// Takes one step after the other until the goal is reached. Returns the last look.
-    async fn steps(&self, goal: &Goal, snapshot: Snapshot) -> Result<Snapshot, Error> {
-        let mut live = Live::start(&self.place, snapshot);
-        let mut watch = Stopwatch::new(self.order.wait.unwrap_or_default());
-        let (mut doctor, mut proof) = (Doctor::default(), Proof::default());
-        loop {
-            let mut look = live.snapshot();
-            proof.look(&look, self.started.elapsed());
-            let clocks = watch.look(goal, &look);
-            let mut step = next(goal, &look, clocks, self.order.drain_wait);
-            if !matches!(step, Step::Wait(_) | Step::Drain(_)) {
-                // What writes or ends the loop is decided on a list: a watch may be behind.
-                look = self.place.look().await?;
-                live.refresh(&look);
-                step = next(goal, &look, watch.look(goal, &look), self.order.drain_wait);
-            }
-            self.site.reporter.look(&Progress::of(&look, &waits_for(&step)));
-            match step {
-                Step::Done => {
-                    proof.lines().iter().for_each(|line| self.say(line));
-                    return Ok(look);
-                }
-                Step::Gone => return Err(Error::Gone { target: look.name() }),
-                Step::Superseded(image) => {
-                    self.clear(&look).await?;
-                    return Err(Error::Superseded { target: look.name(), image });
-                }
-                Step::Wait(lack) if watch.is_late(&lack, self.order.drain_wait) => {
-                    return Err(self.late(&look, &lack).await);
-                }
-                Step::Wait(lack) => {
-                    if let Some(cause) = doctor.look(self, &look).await {
-                        return Err(self.failed(&look, cause).await);
-                    }
-                    if lack.kind == Kind::Room && !look.is_held() && watch.is_time_to_nudge() {
-                        self.nudge(&look).await?;
-                    }
-                    self.listen(&mut live).await?;
-                }
-                Step::Drain(_) => self.listen(&mut live).await?,
-                step => match self.act(&look, step).await {
-                    // A precondition did not hold: something moved since the look, so look again.
-                    Err(Error::Cluster(error)) if lost_race(&error) && watch.may_retry() => {
-                        self.listen(&mut live).await?;
-                    }
-                    done => done?,
-                },
-            }
-        }
-    }
-
-    async fn listen(&self, live: &mut Live) -> Result<(), Error> {
-        let _ = tokio::time::timeout(TICK, live.changed()).await;
-        match &live.lost {
-            Some((since, _)) if since.elapsed() > BLIND => Err(Error::Unknown {
-                target: format!("{}/{}", self.place.namespace, self.place.name),
-                seconds: since.elapsed().as_secs(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn proof(&self, snapshot: &Snapshot) -> String {
-        let pods = snapshot.new_pods();
-        let proven = pods.iter().filter_map(|pod| snapshot.running_digest(pod));
-        let proven = proven.filter(|digest| self.identities.contains(digest)).count();
-        format!(
-            "{proven}/{} pods run {} (revision {})",
-            snapshot.wanted(),
-            self.order.image,
-            snapshot.revision()
-        )
-    }
-
-    fn outcome(&self, snapshot: &Snapshot, what: &str) -> Outcome {
-        let field = |name: &str, value: String| Field { name: name.to_owned(), value };
-        let mut fields = vec![
-            field("outcome", what.to_owned()),
-            field("deployment", snapshot.name()),
-            field("image", self.order.image.to_string()),
-            field("pods", format!("{} of {}", snapshot.new_pods().len(), snapshot.wanted())),
-            field("revision", snapshot.revision().to_owned()),
-            field("seconds", self.started.elapsed().as_secs().to_string()),
-        ];
-        fields.extend(self.order.tag.clone().map(|tag| field("tag", tag)));
-        let previous = annotation(&snapshot.deployment.metadata, PREVIOUS).cloned();
-        fields.extend(previous.map(|previous| field("previous", previous)));
-        Outcome { running: describe(snapshot, self.order.image.clone()), fields }
-    }
-}
-
-fn lost_race(error: &cluster::Error) -> bool {
-    matches!(error.status(), Some(409 | 422))
-}
-
-fn waits_for(step: &Step) -> String {
-    match step {
-        Step::Wait(lack) => lack.words.clone(),
-        Step::Drain(_) => "old pods drain".to_owned(),
-        _ => String::new(),
-    }
-}
-
-/// Measures for how long things have been true, and when it is late.
-struct Stopwatch {
-    started: Instant,
-    wait: Duration,
-    ready: Option<Instant>,
-    unrouted: Option<Instant>,
-    refused: Option<Instant>,
-    nudged: Instant,
-    races: u32,
-}
-
-impl Stopwatch {
-    fn new(wait: Duration) -> Self {
-        let started = Instant::now();
-        Self { started, wait, ready: None, unrouted: None, refused: None, nudged: started, races: 0 }
-    }
-
-    /// A write that never meets the state it was made for is not a race but somebody's will.
-    fn may_retry(&mut self) -> bool {
-        self.races += 1;
-        self.races <= RACES
-    }
-
-    /// Refused pods may fit as soon as an old one is gone.
-    fn is_time_to_nudge(&mut self) -> bool {
-        let is_time = self.nudged.elapsed() > NUDGE;
-        if is_time {
-            self.nudged = Instant::now();
-        }
-        is_time
-    }
-
-    fn look(&mut self, goal: &Goal, snapshot: &Snapshot) -> Clocks {
-        let lack = new_pods_lack(goal, snapshot);
-        Clocks {
-            ready: since(&mut self.ready, lack.is_none()),
-            unrouted: since(&mut self.unrouted, snapshot.is_every_orphan_out()),
-            refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room)),
-        }
-    }
-
-    /// New pods have the time that was asked for; old ones get what draining and ending takes on top.
-    fn is_late(&self, lack: &Lack, drain_wait: Duration) -> bool {
-        let extra = match lack.kind {
-            Kind::OldPods | Kind::Endpoints => drain_wait + ENDING,
-            _ => Duration::ZERO,
-        };
-        self.started.elapsed() > self.wait + extra
-    }
-}
-
-fn since(start: &mut Option<Instant>, is_true: bool) -> Duration {
-    if !is_true {
-        *start = None;
-        return Duration::ZERO;
-    }
-    start.get_or_insert_with(Instant::now).elapsed()
 }

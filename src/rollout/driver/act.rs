@@ -54,6 +54,7 @@ impl Rollout<'_> {
         let now = now();
         let operations = patch::write(snapshot, self.order, way, &now);
         let deployment = self.patch_deployment(operations, "set the image of").await?;
+        self.note_written(snapshot.image());
         self.say("image written");
         Ok(Snapshot { deployment, ..snapshot.clone() })
     }

@@ -100,7 +100,7 @@ pub(super) async fn run(
         reporter: &Lines::to(context.log.clone()),
         interrupted: context.interrupted.clone(),
     };
-    let outcome = driver::roll(&site, &target, &order).await?;
+    let outcome = driver::roll(&site, &target, &order).await.into_result()?;
     Ok(Response { version: Version::from(&outcome.running), metadata: outcome.fields })
 }
 

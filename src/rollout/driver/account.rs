@@ -1,0 +1,106 @@
+//! What a rollout notes of itself on the way, for the report at its end.
+
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use super::{Rollout, describe};
+use crate::concourse::Field;
+use crate::rollout::annotations::PREVIOUS;
+use crate::rollout::observe::{Snapshot, annotation};
+use crate::rollout::outcome::{Ending, Notes, Pods};
+use crate::rollout::preflight::facts::Findings;
+use crate::rollout::{Outcome, Report};
+
+/// The notes, and the moments that make durations of them.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    notes: Notes,
+    written: Option<Instant>,
+}
+
+impl Rollout<'_> {
+    fn note(&self, change: impl FnOnce(&mut Account)) {
+        // What was noted before a panic elsewhere is as true as before.
+        change(&mut self.account.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Keeps what the rules said.
+    #[expect(dead_code, reason = "for the gate, once its rules find something")]
+    pub(super) fn note_findings(&self, findings: &Findings) {
+        self.note(|account| account.notes.findings = findings.clone());
+    }
+
+    /// Keeps what was seen while it rolled.
+    pub(super) fn note_proof(&self, proof: serde_json::Value) {
+        self.note(|account| account.notes.proof = Some(proof));
+    }
+
+    /// Keeps the image from before, and that another one is written from now on.
+    pub(super) fn note_written(&self, previous: &str) {
+        self.note(|account| {
+            account.notes.previous = Some(previous.to_owned());
+            account.written = Some(Instant::now());
+        });
+    }
+
+    /// Keeps that it is settled how the new image does; the first word counts.
+    pub(super) fn note_verdict(&self) {
+        self.note(|account| {
+            let since = account.written.map(|written| written.elapsed().as_secs_f64());
+            account.notes.verdict_seconds = account.notes.verdict_seconds.or(since);
+        });
+    }
+
+    /// Keeps what the last look showed.
+    pub(super) fn note_look(&self, look: &Snapshot) {
+        let pods = Pods { wanted: look.wanted(), proven: self.proven(look) };
+        self.note(|account| {
+            account.notes.revision = Some(look.revision().to_owned());
+            account.notes.pods = Some(pods);
+        });
+    }
+
+    /// Returns how many pods run what was asked for, by their own runtime's word.
+    fn proven(&self, look: &Snapshot) -> usize {
+        let pods = look.new_pods();
+        let proven = pods.iter().filter_map(|pod| look.running_digest(pod));
+        proven.filter(|digest| self.identities.contains(digest)).count()
+    }
+
+    /// Puts everything together.
+    pub(super) fn report(&self, result: Result<Outcome, super::Error>) -> Report {
+        let mut notes = Notes::default();
+        self.note(|account| notes = account.notes.clone());
+        notes.seconds = self.started.elapsed().as_secs_f64();
+        let workload = format!("{}/deployment/{}", self.place.namespace, self.place.name);
+        Report::new(workload, self.order.image.to_string(), notes, result)
+    }
+
+    pub(super) fn proof(&self, snapshot: &Snapshot) -> String {
+        format!(
+            "{}/{} pods run {} (revision {})",
+            self.proven(snapshot),
+            snapshot.wanted(),
+            self.order.image,
+            snapshot.revision()
+        )
+    }
+
+    pub(super) fn outcome(&self, snapshot: &Snapshot, ending: Ending) -> Outcome {
+        self.note_look(snapshot);
+        self.note_verdict();
+        let field = |name: &str, value: String| Field { name: name.to_owned(), value };
+        let mut fields = vec![
+            field("outcome", ending.word().to_owned()),
+            field("deployment", snapshot.name()),
+            field("image", self.order.image.to_string()),
+            field("pods", format!("{} of {}", snapshot.new_pods().len(), snapshot.wanted())),
+            field("revision", snapshot.revision().to_owned()),
+            field("seconds", self.started.elapsed().as_secs().to_string()),
+        ];
+        fields.extend(self.order.tag.clone().map(|tag| field("tag", tag)));
+        let previous = annotation(&snapshot.deployment.metadata, PREVIOUS).cloned();
+        fields.extend(previous.map(|previous| field("previous", previous)));
+        Outcome { ending, running: describe(snapshot, self.order.image.clone()), fields }
+    }
+}

@@ -1,0 +1,147 @@
+//! The loop of a rollout: look, decide the one next step, take it, look again, until the goal is
+//! reached or it is certain that it will not be.
+
+use std::time::Duration;
+
+use super::clock::Stopwatch;
+use super::doctor::Doctor;
+use super::live::Live;
+use super::{BLIND, Rollout};
+use crate::cluster;
+use crate::rollout::observe::Snapshot;
+use crate::rollout::outcome::Ending;
+use crate::rollout::plan::step::{Step, next};
+use crate::rollout::proof::Proof;
+use crate::rollout::report::Progress;
+use crate::rollout::verdict::diagnosis::Cause;
+use crate::rollout::verdict::{Goal, Kind, Lack};
+use crate::rollout::{Error, Outcome};
+
+/// How often a look is taken when nothing is heard: clocks move on without events.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Why the goal was not reached.
+pub(super) enum Stop {
+    /// Time ran out.
+    Late(Box<Snapshot>, Lack),
+    /// The evidence says that it never will be.
+    Hopeless(Box<Snapshot>, Box<Cause>),
+    /// It is not to be reached any more, or nobody knows.
+    Ended(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Ended(error.into())
+    }
+}
+
+impl Rollout<'_> {
+    /// Waits for the goal, or only for the controller to have seen it.
+    pub(super) async fn drive(&self, goal: Goal, snapshot: Snapshot) -> Result<Outcome, Error> {
+        if let Some(wait) = self.order.wait {
+            let last = match self.steps(&goal, snapshot, wait).await {
+                Ok(last) => last,
+                Err(Stop::Late(look, lack)) => return Err(self.late(&look, &lack).await),
+                Err(Stop::Hopeless(look, cause)) => return Err(self.failed(&look, *cause).await),
+                Err(Stop::Ended(error)) => return Err(error),
+            };
+            self.say(&format!("done: {}", self.proof(&last)));
+            return Ok(self.outcome(&last, Ending::Rolled));
+        }
+        let mut live = Live::start(&self.place, snapshot);
+        let seen = async {
+            while !live.snapshot().is_observed() || live.snapshot().new_set().is_none() {
+                live.changed().await;
+            }
+        };
+        // A controller that is slow to look at it is not our failure: nobody asked to wait.
+        let _ = tokio::time::timeout(Duration::from_secs(10), seen).await;
+        self.say("not waiting: wait_until_ready is 0, so nothing is known of the new pods");
+        Ok(self.outcome(&live.snapshot(), Ending::Written))
+    }
+
+    /// Takes one step after the other until the goal is reached; new pods have `wait` to be ready.
+    /// Returns the last look.
+    pub(super) async fn steps(
+        &self,
+        goal: &Goal,
+        snapshot: Snapshot,
+        wait: Duration,
+    ) -> Result<Snapshot, Stop> {
+        let mut live = Live::start(&self.place, snapshot);
+        let mut watch = Stopwatch::new(wait);
+        let (mut doctor, mut proof) = (Doctor::default(), Proof::default());
+        loop {
+            let mut look = live.snapshot();
+            proof.look(&look, self.started.elapsed());
+            let clocks = watch.look(goal, &look);
+            let mut step = next(goal, &look, clocks, self.order.drain_wait);
+            if !matches!(step, Step::Wait(_) | Step::Drain(_)) {
+                // What writes or ends the loop is decided on a list: a watch may be behind.
+                look = self.place.look().await?;
+                live.refresh(&look);
+                step = next(goal, &look, watch.look(goal, &look), self.order.drain_wait);
+            }
+            self.note_look(&look);
+            self.site.reporter.look(&Progress::of(&look, &waits_for(&step)));
+            match step {
+                Step::Done => {
+                    proof.lines().iter().for_each(|line| self.say(line));
+                    self.note_proof(serde_json::json!({ "lines": proof.lines() }));
+                    return Ok(look);
+                }
+                Step::Gone => return Err(Error::Gone { target: look.name(), again: None }.into()),
+                Step::Superseded(image) => {
+                    self.clear(&look).await?;
+                    let by = "somebody else".to_owned();
+                    return Err(Error::Superseded { target: look.name(), image, by }.into());
+                }
+                Step::Wait(lack) if watch.is_late(&lack, self.order.drain_wait) => {
+                    return Err(Stop::Late(Box::new(look), lack));
+                }
+                Step::Wait(lack) => {
+                    if let Some(cause) = doctor.look(self, &look).await {
+                        return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
+                    }
+                    if lack.kind == Kind::Room && !look.is_held() && watch.is_time_to_nudge() {
+                        self.nudge(&look).await?;
+                    }
+                    self.listen(&mut live).await?;
+                }
+                Step::Drain(_) => self.listen(&mut live).await?,
+                step => match self.act(&look, step).await {
+                    // A precondition did not hold: something moved since the look, so look again.
+                    Err(Error::Cluster(error)) if lost_race(&error) && watch.may_retry() => {
+                        self.listen(&mut live).await?;
+                    }
+                    done => done?,
+                },
+            }
+        }
+    }
+
+    async fn listen(&self, live: &mut Live) -> Result<(), Error> {
+        let _ = tokio::time::timeout(TICK, live.changed()).await;
+        match &live.lost {
+            Some((since, why)) if since.elapsed() > BLIND => Err(Error::Unknown {
+                target: format!("{}/{}", self.place.namespace, self.place.name),
+                seconds: since.elapsed().as_secs(),
+                why: why.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) fn lost_race(error: &cluster::Error) -> bool {
+    matches!(error.status(), Some(409 | 422))
+}
+
+fn waits_for(step: &Step) -> String {
+    match step {
+        Step::Wait(lack) => lack.words.clone(),
+        Step::Drain(_) => "old pods drain".to_owned(),
+        _ => String::new(),
+    }
+}
