@@ -145,7 +145,9 @@ impl Error {
             Self::Paused { .. } => Some("F704"),
             Self::Late { .. } => Some("F801"),
             Self::Unknown { .. } => Some("F901"),
-            Self::Cluster(_) | Self::NoImage { .. } | Self::Interrupted { .. } => None,
+            Self::Cluster(cluster::Error::NoDeployment { .. }) => Some("T001"),
+            Self::NoImage { .. } => Some("I101"),
+            Self::Cluster(_) | Self::Interrupted { .. } => None,
         }
     }
 

@@ -94,17 +94,23 @@ pub fn judge(goal: &Goal, snapshot: &Snapshot) -> Verdict {
     if let Some(image) = goal.other_image(snapshot) {
         return Verdict::Superseded(image.to_owned());
     }
-    let lack = new_pods_lack(goal, snapshot).or_else(|| old_pods_lack(snapshot));
-    lack.map_or(Verdict::Complete, Verdict::Waiting)
+    // A pause that stops nothing is no lack: all pods may have been there before it.
+    let lack = pods_lack(goal, snapshot).or_else(|| old_pods_lack(snapshot));
+    lack.map_or(Verdict::Complete, |lack| Verdict::Waiting(paused_lack(snapshot).unwrap_or(lack)))
 }
 
 /// Returns what the new pods lack before they can take all the traffic.
 #[must_use]
 pub fn new_pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
-    let spec = snapshot.deployment.spec.as_ref();
-    if spec.and_then(|spec| spec.paused) == Some(true) {
-        return lack(Kind::Controller, "the Deployment is paused");
-    }
+    paused_lack(snapshot).or_else(|| pods_lack(goal, snapshot))
+}
+
+fn paused_lack(snapshot: &Snapshot) -> Option<Lack> {
+    let paused = snapshot.deployment.spec.as_ref().and_then(|spec| spec.paused);
+    if paused == Some(true) { lack(Kind::Controller, "the Deployment is paused") } else { None }
+}
+
+fn pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
     if !snapshot.is_observed() {
         return lack(Kind::Controller, "the controller has not seen the change yet");
     }

@@ -243,6 +243,11 @@ impl Findings {
         self.found.push(Finding { rule, severity, words, hint: hint.into() });
     }
 
+    /// Lists a rule as skipped for want of something.
+    pub fn skip(&mut self, rule: &'static str, needs: &str) {
+        self.skipped.push(Skipped { rule, needs: needs.to_owned() });
+    }
+
     /// Returns the answer a rule needs; without one the rule is listed as skipped.
     pub fn need<'a, T>(&mut self, rule: &'static str, asked: &'a Asked<T>) -> Option<&'a T> {
         match asked {

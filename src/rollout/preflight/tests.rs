@@ -37,7 +37,6 @@ pub(super) struct Scene {
     pub(super) obstacle: Option<&'static str>,
 }
 
-#[expect(dead_code, reason = "the groups land one by one")]
 impl Scene {
     /// Returns a rollout from image `a` to `b` that no rule has anything against: three pods behind one
     /// Service, which drain by themselves.

@@ -73,6 +73,13 @@ fn a_deployment_at_rest_is_complete() {
 }
 
 #[test]
+fn a_pause_that_stops_nothing_is_no_lack() {
+    let snapshot = mk_snapshot();
+    let deployment = with(&snapshot.deployment, &json!({ "spec": { "paused": true } }));
+    assert_eq!(judge(&mk_goal('a'), &Snapshot { deployment, ..snapshot }), Verdict::Complete);
+}
+
+#[test]
 fn a_paused_deployment_is_not_complete() {
     let goal = Goal { generation: 5, ..mk_goal('b') };
     let snapshot = change(&mk_rolling(4, 0, [5, 4, 0, 4]), &json!({ "spec": { "paused": true } }));
