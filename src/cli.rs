@@ -16,9 +16,15 @@ use crate::exit::Code;
 use crate::failure::Failure;
 use crate::log::Log;
 
+pub mod access;
+pub mod diff;
 pub mod digest;
 pub mod harness;
+pub mod live;
+pub mod order;
+pub mod output;
 pub mod roll;
+pub mod workload;
 
 /// Rolls new images out to Kubernetes, and shows what Concourse would do
 #[derive(Parser)]
@@ -31,6 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Digest(digest::Args),
+    Diff(diff::Args),
     Roll(roll::Args),
     Harness(harness::Args),
 }
@@ -43,8 +50,8 @@ pub struct Surroundings {
     pub log: Log,
     /// Whether stdout is a terminal.
     pub stdout_is_terminal: bool,
-    /// Whether stderr is a terminal, and so whether a live display makes sense.
-    pub stderr_is_terminal: bool,
+    /// Whether stderr is a terminal that may be drawn on, and so whether a live display makes sense.
+    pub stderr_is_live: bool,
     /// Resolves on the first SIGTERM or SIGINT.
     pub interrupted: Interrupted,
     /// The `rollway` binary itself: the resource types' executables are looked for beside it.
@@ -103,11 +110,12 @@ fn started(
 ) -> anyhow::Result<Code> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async {
+        let stderr_is_live = colour::is_live(&vars, std::io::stderr().is_terminal());
         let surroundings = Surroundings {
             vars,
             log: log.clone(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
-            stderr_is_terminal: std::io::stderr().is_terminal(),
+            stderr_is_live,
             interrupted: process::interrupted()?,
             executable,
         };
@@ -120,6 +128,7 @@ fn started(
 async fn dispatch(command: Command, surroundings: &Surroundings) -> anyhow::Result<Code> {
     match command {
         Command::Digest(args) => digest::run(args, surroundings).await,
+        Command::Diff(args) => diff::run(args, surroundings).await,
         Command::Roll(args) => roll::run(args, surroundings).await,
         Command::Harness(args) => harness::run(args, surroundings).await,
     }

@@ -2,9 +2,10 @@
 
 mod buildpacks;
 mod config;
+pub mod diff;
 mod platform;
 
-pub use buildpacks::Buildpacks;
+pub use buildpacks::{Buildpacks, java};
 pub use config::Config;
 pub use platform::Platform;
 

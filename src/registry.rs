@@ -17,8 +17,8 @@ mod transport;
 mod trust;
 
 pub use access::{Access, secret};
-pub use client::Client;
+pub use client::{Client, Description};
 pub use error::{Error, Trouble};
-pub use manifest::{Child, Manifest};
+pub use manifest::{Child, Family, Manifest};
 pub use reference::{Repository, is_tag, split};
 pub use retry::Policy;

@@ -1,81 +1,52 @@
 //! `rollway roll`: what the rollout resource's put does, for a person at a terminal.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use anyhow::Context as _;
-use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
-use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use super::Surroundings;
-use crate::cluster;
-use crate::concourse::Build;
+use super::access::{ClusterArgs, RegistryArgs, resolve};
+use super::live::Live;
+use super::order::OrderArgs;
+use super::output::{Output, OutputArgs};
+use super::workload::Workload;
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::image::Pinned;
-use crate::log::Log;
-use crate::registry;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
-use crate::rollout::report::{Progress, Reporter};
-use crate::rollout::{Drain, Order, Target};
+use crate::rollout::outcome::Report;
+use crate::rollout::report::Reporter;
+use crate::rollout::{Ending, Target};
+
+/// What the exit codes mean, below the help.
+const CODES: &str = "\
+Exit codes:
+  0    every pod runs the image, now or already
+  1    it could not be tried, or failed for a reason of its own
+  2    the command line is wrong
+  4    a rule forbids to start; nothing was written
+  5    the new pods did not come up; the image from before is back
+  6    the new pods did not come up; the new image stays
+  7    somebody else wrote another image meanwhile
+  8    the workload's owner put the image from before back
+  9    somebody paused the workload meanwhile
+  10   the API server was out of sight for too long; the outcome is unknown
+  143  interrupted; what was left behind is on stderr";
 
 /// Roll a Deployment to an image and prove that every pod runs it
 #[derive(clap::Args)]
+#[command(after_help = CODES)]
 pub struct Args {
-    /// The Deployment's name
-    deployment: String,
+    /// The Deployment: `app` or `deployment/app`
+    workload: Workload,
     /// The image: `repository@sha256:…`, or `repository:tag` to use what the tag points at now
     image: String,
-    /// The Deployment's namespace [default: the context's]
-    #[arg(short, long)]
-    namespace: Option<String>,
-    /// The container to change, when the pod has several; may be given more than once
-    #[arg(short, long)]
-    container: Vec<String>,
-    /// The kubeconfig [default: $KUBECONFIG, then ~/.kube/config]
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
-    /// The kubeconfig's context [default: its current one]
-    #[arg(long)]
-    context: Option<String>,
-    /// How many seconds the new pods may take to be ready; 0 does not wait
-    #[arg(long, default_value_t = 180)]
-    wait: u64,
-    /// How the old pods leave their Services
-    #[arg(long, value_enum, default_value_t = Way::Auto)]
-    drain: Way,
-    /// How many seconds an old pod lives on after its last endpoint is gone
-    #[arg(long, default_value_t = 10)]
-    drain_wait: u64,
-    /// The registry's user; the password is $ROLLWAY_REGISTRY_PASSWORD
-    #[arg(long)]
-    registry_username: Option<String>,
-}
-
-/// The drains of the resource, as the command line spells them.
-#[derive(Clone, Copy, ValueEnum)]
-enum Way {
-    /// The safest that pods, credentials and capacity allow
-    Auto,
-    /// Out of the Services first, end later; needs room for all pods twice
-    Detached,
-    /// A rolling update that adds before it removes
-    Rolling,
-    /// The Deployment's own strategy
-    None,
-}
-
-impl From<Way> for Drain {
-    fn from(way: Way) -> Self {
-        match way {
-            Way::Auto => Self::Auto,
-            Way::Detached => Self::Detached,
-            Way::Rolling => Self::Rolling,
-            Way::None => Self::None,
-        }
-    }
+    #[command(flatten)]
+    order: OrderArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// Runs the command.
@@ -84,26 +55,50 @@ impl From<Way> for Drain {
 ///
 /// When the rollout did not end with every pod on the image.
 pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
-    let access = registry_access(&args, surroundings);
+    let output = args.output.output;
+    match (report(args, surroundings).await, output) {
+        (Ok(report), Output::Text) => {
+            let outcome = report.into_result().map_err(Failure::from)?;
+            for field in outcome.fields {
+                surroundings.print(format_args!("{:<11} {}", field.name, field.value))?;
+            }
+        }
+        (Ok(report), Output::Json) => {
+            surroundings.print(serde_json::to_value(&report)?)?;
+            report.into_result().map_err(Failure::from)?;
+        }
+        (Err(error), Output::Text) => return Err(error),
+        (Err(error), Output::Json) => {
+            surroundings.print(refused(&error))?;
+            return Err(error);
+        }
+    }
+    Ok(Code::Done)
+}
+
+/// Returns what a program reads when it did not even come to a rollout.
+fn refused(error: &anyhow::Error) -> Value {
+    let failure = error.downcast_ref::<Failure>();
+    let code = failure.map_or(Code::Failed, Failure::code);
+    let words = failure.map_or_else(|| format!("{error:#}"), ToString::to_string);
+    let mut document = json!({ "outcome": Ending::Failed, "exit": code as u8, "words": words });
+    if let Some(hint) = failure.and_then(Failure::hint) {
+        document["hint"] = json!(hint);
+    }
+    document
+}
+
+async fn report(args: Args, surroundings: &Surroundings) -> anyhow::Result<Report> {
+    args.order.allowed()?;
+    let access = args.registry.access(surroundings)?;
     let (image, tag) = resolve(&args.image, &access, &surroundings.log).await?;
-    let cluster = cluster::connect(&cluster_access(&args, surroundings)?).await.map_err(Failure::from)?;
+    let cluster = args.cluster.connect(surroundings).await?;
     let target = Target {
         namespace: cluster.namespace.clone(),
-        deployment: args.deployment,
-        containers: args.container,
+        deployment: args.workload.name,
+        containers: args.order.container.clone(),
     };
-    let order = Order {
-        image,
-        images: std::collections::BTreeMap::new(),
-        tag,
-        wait: (args.wait > 0).then(|| Duration::from_secs(args.wait)),
-        drain: args.drain.into(),
-        drain_wait: Duration::from_secs(args.drain_wait),
-        build: Build::default(),
-        policy: crate::rollout::Policy::default(),
-        on_failure: crate::rollout::OnFailure::default(),
-        settle: crate::rollout::order::SETTLE,
-    };
+    let order = args.order.order(image, tag)?;
     let reporter = reporter(surroundings);
     let site = Site {
         cluster: &cluster,
@@ -112,98 +107,13 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         reporter: reporter.as_ref(),
         interrupted: surroundings.interrupted.clone(),
     };
-    let outcome = driver::roll(&site, &target, &order).await.into_result().map_err(Failure::from)?;
-    drop(reporter);
-    for field in outcome.fields {
-        surroundings.print(format_args!("{:<11} {}", field.name, field.value))?;
-    }
-    Ok(Code::Done)
-}
-
-fn cluster_access(args: &Args, surroundings: &Surroundings) -> anyhow::Result<cluster::Access> {
-    Ok(cluster::Access {
-        kubeconfig: kubeconfig(args, surroundings)?,
-        context: args.context.clone(),
-        namespace: args.namespace.clone(),
-        ..cluster::Access::default()
-    })
-}
-
-fn registry_access(args: &Args, surroundings: &Surroundings) -> registry::Access {
-    let password = surroundings.vars.get("ROLLWAY_REGISTRY_PASSWORD").cloned().unwrap_or_default();
-    registry::Access {
-        username: args.registry_username.clone().unwrap_or_default(),
-        password: SecretString::from(password),
-        ..registry::Access::default()
-    }
-}
-
-/// Finds the digest: it is in the argument, or the registry is asked what the tag points at.
-async fn resolve(
-    image: &str,
-    access: &registry::Access,
-    log: &Log,
-) -> anyhow::Result<(Pinned, Option<String>)> {
-    if let Some((repository, digest)) = image.split_once('@') {
-        let digest = digest.parse().with_context(|| format!("failed to read the image `{image}`"))?;
-        return Ok((Pinned { repository: repository.to_owned(), digest }, None));
-    }
-    let (repository, tag) = registry::split(image);
-    let tag = tag.unwrap_or("latest");
-    let client = registry::Client::connect(repository, access, log).map_err(Failure::from)?;
-    let digest = client.head(tag).await.map_err(Failure::from)?;
-    let digest = digest.with_context(|| format!("tag `{tag}` is not in `{repository}`"))?;
-    Ok((Pinned { repository: repository.to_owned(), digest }, Some(tag.to_owned())))
-}
-
-/// Reads the kubeconfig that a person would expect; without one, the pod's own credentials count.
-fn kubeconfig(args: &Args, surroundings: &Surroundings) -> anyhow::Result<Option<SecretString>> {
-    let vars = &surroundings.vars;
-    let named = args.kubeconfig.clone().or_else(|| vars.get("KUBECONFIG").map(PathBuf::from));
-    let usual = vars.get("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
-    let Some(path) = named.or_else(|| usual.filter(|path| path.exists())) else { return Ok(None) };
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("failed to read the kubeconfig `{}`", path.display()))?;
-    Ok(Some(SecretString::from(text)))
+    Ok(driver::roll(&site, &target, &order).await)
 }
 
 fn reporter(surroundings: &Surroundings) -> Box<dyn Reporter> {
-    if surroundings.stderr_is_terminal {
+    if surroundings.stderr_is_live {
         Box::new(Live::start())
     } else {
         Box::new(Lines::to(surroundings.log.clone()))
-    }
-}
-
-/// A last line that moves, under lines that stay.
-struct Live {
-    bar: ProgressBar,
-}
-
-impl Live {
-    fn start() -> Self {
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar }
-    }
-}
-
-impl Reporter for Live {
-    fn line(&self, text: &str) {
-        let seconds = self.bar.elapsed().as_secs_f64();
-        self.bar.println(format!("{seconds:>5.1}s  {text}"));
-    }
-
-    fn look(&self, progress: &Progress) {
-        self.bar.set_message(progress.to_string());
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }

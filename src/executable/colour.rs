@@ -31,6 +31,13 @@ pub fn is_shown(vars: &Variables, is_terminal: bool) -> bool {
     is_concourse(vars) || (is_terminal && !is_dumb)
 }
 
+/// Returns whether a display may be drawn in place: only on a terminal, and not where plain text was
+/// asked for.
+#[must_use]
+pub fn is_live(vars: &Variables, is_terminal: bool) -> bool {
+    is_terminal && !is_concourse(vars) && is_shown(vars, is_terminal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +57,15 @@ mod tests {
             let map = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             assert_eq!(is_shown(&map, is_terminal), shown, "{vars:?} {is_terminal}");
         }
+    }
+
+    #[test]
+    fn display_is_drawn_in_place_only_on_a_terminal_that_may_be_coloured() {
+        let vars = |name: &str| [(name.to_owned(), "1".to_owned())].into();
+        assert!(is_live(&Variables::default(), true));
+        assert!(!is_live(&Variables::default(), false));
+        assert!(!is_live(&vars("NO_COLOR"), true));
+        assert!(!is_live(&vars("CLICOLOR_FORCE"), false));
+        assert!(!is_live(&vars("BUILD_NAME"), true));
     }
 }

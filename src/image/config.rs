@@ -15,6 +15,8 @@ pub struct Config {
     pub env: Vec<String>,
     /// Its entrypoint.
     pub entrypoint: Vec<String>,
+    /// What is run where there is no entrypoint, and its arguments where there is one.
+    pub command: Vec<String>,
     /// The user it runs as; empty means root.
     pub user: String,
     /// Its labels.
@@ -38,6 +40,7 @@ impl Config {
             },
             env: run.env.unwrap_or_default(),
             entrypoint: run.entrypoint.unwrap_or_default(),
+            command: run.cmd.unwrap_or_default(),
             user: run.user.unwrap_or_default(),
             labels: run.labels.unwrap_or_default(),
         })
@@ -67,6 +70,7 @@ struct File {
 struct Run {
     env: Option<Vec<String>>,
     entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
     user: Option<String>,
     labels: Option<BTreeMap<String, String>>,
 }
@@ -79,7 +83,7 @@ mod tests {
     fn null_and_absent_are_the_same() {
         let absent = Config::read(br#"{"os": "linux", "architecture": "amd64"}"#).unwrap();
         let null = br#"{"os": "linux", "architecture": "amd64", "created": null,
-            "config": {"Env": null, "Entrypoint": null, "Labels": null, "User": ""}}"#;
+            "config": {"Env": null, "Entrypoint": null, "Cmd": null, "Labels": null, "User": ""}}"#;
         assert_eq!(Config::read(null).unwrap(), absent);
     }
 

@@ -11,12 +11,17 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::challenge::Challenge;
-use super::manifest::{ACCEPT, digest_of};
+use super::manifest::{ACCEPT, Family, digest_of};
 use super::retry::{self, Attempts, Next};
 use super::transport::{Answer, Ask, Transport, redacted};
 use super::{Access, Error, Manifest, Policy, Repository, Trouble, auth, ping, reference};
 use crate::image::{Config, Digest};
 use crate::log::Log;
+
+mod describe;
+mod tags;
+
+pub use describe::Description;
 
 /// Children of an index that are asked for at the same time.
 const PARALLEL: usize = 4;
@@ -133,18 +138,25 @@ impl Client {
     /// # Errors
     /// When the registry cannot be asked.
     pub async fn identities(&self, digest: &Digest) -> Result<Option<BTreeSet<Digest>>, Error> {
-        let Some(manifest) = self.manifest(digest.as_str()).await? else {
+        Ok(self.family(digest).await?.map(|family| family.identities()))
+    }
+
+    /// Returns what `digest` names and, if that is an index, the images in it. `None` when the
+    /// registry does not have it.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub async fn family(&self, digest: &Digest) -> Result<Option<Family>, Error> {
+        let Some(head) = self.manifest(digest.as_str()).await? else {
             return Ok(None);
         };
-        let children = manifest.children().iter().map(|child| child.digest.clone()).collect::<Vec<_>>();
-        let of_children: Vec<Option<Manifest>> = stream::iter(&children)
-            .map(|child| self.manifest(child.as_str()))
-            .buffer_unordered(PARALLEL)
+        let children = head.children().to_vec();
+        let images = stream::iter(&children)
+            .map(async |child| Ok((child.clone(), self.manifest(child.digest.as_str()).await?)))
+            .buffered(PARALLEL)
             .try_collect()
             .await?;
-        let manifests = of_children.iter().flatten().chain([&manifest]);
-        let configs: Vec<Digest> = manifests.filter_map(|manifest| manifest.config().cloned()).collect();
-        Ok(Some([digest.clone()].into_iter().chain(children).chain(configs).collect()))
+        Ok(Some(Family { head, images }))
     }
 
     async fn digest_of_content(&self, reference: &str) -> Result<Option<Digest>, Error> {

@@ -153,6 +153,12 @@ impl Error {
         }
     }
 
+    /// Returns whether the registry let us in nowhere: it may still have what was asked for.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Answered { status: 401 | 403, .. })
+    }
+
     /// Returns whether the registry said that there were too many requests.
     pub(super) fn is_throttling(&self) -> bool {
         matches!(self, Self::Answered { status: 429, .. })

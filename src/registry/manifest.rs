@@ -1,6 +1,8 @@
 //! A manifest as it was served, and the few things that we read in it. Pure.
 
-use oci_client::manifest::{ImageIndexEntry, OciImageIndex, OciImageManifest};
+use std::collections::BTreeSet;
+
+use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageIndex, OciImageManifest};
 use sha2::{Digest as _, Sha256};
 
 use crate::image::{Digest, Platform};
@@ -34,9 +36,44 @@ pub struct Child {
     pub platform: Platform,
 }
 
+/// What a digest names: an image, or an index with its images.
+#[derive(Clone, Debug)]
+pub struct Family {
+    pub(super) head: Manifest,
+    /// The index's images; `None` where the registry does not have one that the index names.
+    pub(super) images: Vec<(Child, Option<Manifest>)>,
+}
+
+impl Family {
+    /// Returns every digest that a container runtime may report for it.
+    #[must_use]
+    pub fn identities(&self) -> BTreeSet<Digest> {
+        let children = self.images.iter().map(|(child, _)| &child.digest);
+        let manifests = self.images.iter().filter_map(|(_, image)| image.as_ref()).chain([&self.head]);
+        let configs = manifests.filter_map(Manifest::config);
+        [&self.head.digest].into_iter().chain(children).chain(configs).cloned().collect()
+    }
+
+    /// Returns the platforms that an index says it has; of a single image only its config knows.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<Platform> {
+        self.images.iter().map(|(child, _)| child.platform.clone()).collect()
+    }
+
+    /// Returns the image for `platform`, else the first that there is.
+    #[must_use]
+    pub fn image(&self, platform: &Platform) -> Option<&Manifest> {
+        if self.images.is_empty() {
+            return Some(&self.head).filter(|head| head.config().is_some());
+        }
+        let fitting = self.images.iter().find(|(child, _)| platform.accepts(&child.platform));
+        fitting.or(self.images.first())?.1.as_ref()
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Kind {
-    Image { config: Option<Digest> },
+    Image { config: Option<Digest>, layers: Vec<(Digest, u64)> },
     Index { children: Vec<Child> },
     Other,
 }
@@ -48,7 +85,10 @@ impl Manifest {
         let kind = if let Ok(index) = serde_json::from_slice::<OciImageIndex>(&bytes) {
             Kind::Index { children: index.manifests.iter().filter_map(child).collect() }
         } else if let Ok(image) = serde_json::from_slice::<OciImageManifest>(&bytes) {
-            Kind::Image { config: image.config.digest.parse().ok() }
+            Kind::Image {
+                config: image.config.digest.parse().ok(),
+                layers: image.layers.iter().filter_map(layer).collect(),
+            }
         } else {
             Kind::Other
         };
@@ -68,8 +108,17 @@ impl Manifest {
     #[must_use]
     pub fn config(&self) -> Option<&Digest> {
         match &self.kind {
-            Kind::Image { config } => config.as_ref(),
+            Kind::Image { config, .. } => config.as_ref(),
             Kind::Index { .. } | Kind::Other => None,
+        }
+    }
+
+    /// Returns an image's layers and how many bytes each of them is to pull.
+    #[must_use]
+    pub fn layers(&self) -> &[(Digest, u64)] {
+        match &self.kind {
+            Kind::Image { layers, .. } => layers,
+            Kind::Index { .. } | Kind::Other => &[],
         }
     }
 }
@@ -78,6 +127,10 @@ impl Manifest {
 pub(super) fn digest_of(bytes: &[u8]) -> Digest {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}").parse().expect("a SHA-256 in hex is a digest")
+}
+
+fn layer(layer: &OciDescriptor) -> Option<(Digest, u64)> {
+    Some((layer.digest.parse().ok()?, u64::try_from(layer.size).ok()?))
 }
 
 fn child(entry: &ImageIndexEntry) -> Option<Child> {
@@ -120,10 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn image_names_its_config() {
-        let manifest = read(&serde_json::json!({"schemaVersion": 2, "layers": [],
+    fn image_names_its_config_and_its_layers() {
+        let manifest = read(&serde_json::json!({"schemaVersion": 2,
+            "layers": [{"mediaType": "x", "size": 7, "digest": digest('d')}],
             "config": {"mediaType": "x", "size": 1, "digest": digest('c')}}));
         assert_eq!(manifest.config().map(Digest::as_str), Some(digest('c').as_str()));
+        assert_eq!(manifest.layers(), [(digest('d').parse().unwrap(), 7)]);
     }
 
     #[test]
@@ -134,5 +189,28 @@ mod tests {
             "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
         );
         assert!(manifest.children().is_empty() && manifest.config().is_none());
+    }
+
+    #[test]
+    fn family_names_all_that_a_runtime_may_report_and_picks_by_platform() {
+        let index = read(&serde_json::json!({"schemaVersion": 2, "manifests": [
+            {"mediaType": "x", "size": 1, "digest": digest('a'), "platform": {"os": "linux", "architecture": "arm64"}},
+            {"mediaType": "x", "size": 1, "digest": digest('b'), "platform": {"os": "linux", "architecture": "amd64"}},
+        ]}));
+        let image = |letter| {
+            read(&serde_json::json!({"schemaVersion": 2, "layers": [],
+                "config": {"mediaType": "x", "size": 1, "digest": digest(letter)}}))
+        };
+        let children = index.children().to_vec();
+        let images = children.into_iter().zip([Some(image('c')), Some(image('d'))]).collect();
+        let family = Family { head: index, images };
+        assert_eq!(family.identities().len(), 5);
+        let picked = family.image(&Platform::default()).and_then(Manifest::config);
+        assert_eq!(picked.map(Digest::as_str), Some(digest('d').as_str()));
+        let other = Platform { architecture: "s390x".to_owned(), ..Platform::default() };
+        assert_eq!(
+            family.image(&other).and_then(Manifest::config).map(Digest::as_str),
+            Some(digest('c').as_str())
+        );
     }
 }

@@ -61,4 +61,12 @@ fn missing_tag_is_an_error() {
     --- stderr
     error: `[HOST]/app:1` is not in the registry
     ");
+    registry.image("app", "1.0", &[]);
+    registry.image("app", "latest", &[]);
+    assert_snapshot!(toolkit.binary("rollway").arg("digest").arg(registry.repository("app:1")).run(), @r"
+    exit 1
+    --- stderr
+    error: `[HOST]/app:1` is not in the registry
+    hint: the nearest tags there are `1.0`, `latest`
+    ");
 }

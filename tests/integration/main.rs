@@ -1,6 +1,7 @@
 //! The real executables against in-process servers: no root, no network but loopback, no cluster.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod cli_diff;
 mod cli_digest;
 mod executables_contract;
 mod harness_steps;

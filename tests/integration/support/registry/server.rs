@@ -145,6 +145,12 @@ fn content(state: &super::State, method: &Method, path: &str) -> Response<Body> 
             None => refusal(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown"),
         };
     }
+    if let Some(repository) = rest.strip_suffix("/tags/list") {
+        let names = state.manifests.keys().filter(|(known, _)| known == repository).map(|(_, name)| name);
+        let tags: Vec<_> = names.filter(|name| !name.starts_with("sha256:")).collect();
+        let body = json!({"name": repository, "tags": tags}).to_string();
+        return response(200, &[("content-type", "application/json")], body.into_bytes());
+    }
     if let Some((repository, digest)) = rest.split_once("/blobs/")
         && let Some(bytes) = state.blobs.get(&(repository.to_owned(), digest.to_owned()))
     {

@@ -1,0 +1,166 @@
+//! The options that lead into a cluster and into a registry, the same for every command that needs
+//! them, and what an image on the command line means.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+
+use super::Surroundings;
+use crate::cluster::{self, Cluster};
+use crate::failure::{Explain, Failure};
+use crate::image::Pinned;
+use crate::log::Log;
+use crate::registry::{self, Client};
+
+/// How many tags a hint names.
+const TAGS_NAMED: usize = 5;
+
+/// Which cluster, and as whom.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// The kubeconfig [default: $KUBECONFIG, then ~/.kube/config, then the pod's own account]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// The namespace [default: the context's]
+    #[arg(short, long, value_name = "NAME")]
+    pub namespace: Option<String>,
+}
+
+impl ClusterArgs {
+    /// Connects to the API server.
+    ///
+    /// # Errors
+    ///
+    /// When the kubeconfig cannot be read, or the API server does not answer.
+    pub async fn connect(&self, surroundings: &Surroundings) -> anyhow::Result<Cluster> {
+        let access = cluster::Access {
+            kubeconfig: self.kubeconfig(surroundings)?,
+            context: self.context.clone(),
+            namespace: self.namespace.clone(),
+            ..cluster::Access::default()
+        };
+        Ok(cluster::connect(&access).await.map_err(Failure::from)?)
+    }
+
+    /// Reads the kubeconfig that a person would expect; without one, the pod's own credentials count.
+    fn kubeconfig(&self, surroundings: &Surroundings) -> anyhow::Result<Option<SecretString>> {
+        let vars = &surroundings.vars;
+        let named = self.kubeconfig.clone().or_else(|| vars.get("KUBECONFIG").map(PathBuf::from));
+        let usual = vars.get("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+        let Some(path) = named.or_else(|| usual.filter(|path| path.exists())) else { return Ok(None) };
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("failed to read the kubeconfig `{}`", path.display()))?;
+        Ok(Some(SecretString::from(text)))
+    }
+}
+
+/// How to ask a registry.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Registry")]
+pub struct RegistryArgs {
+    /// The registry's user; the password is $ROLLWAY_REGISTRY_PASSWORD
+    #[arg(long, value_name = "USER")]
+    registry_username: Option<String>,
+    /// A file of PEM certificates to trust beside the system's; may be repeated
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Vec<PathBuf>,
+    /// Also try plain http
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl RegistryArgs {
+    /// Returns the access that the options and the environment describe.
+    ///
+    /// # Errors
+    ///
+    /// When a file of certificates cannot be read.
+    pub fn access(&self, surroundings: &Surroundings) -> anyhow::Result<registry::Access> {
+        let password = surroundings.vars.get("ROLLWAY_REGISTRY_PASSWORD").cloned().unwrap_or_default();
+        let certificates = self.ca_cert.iter().map(|path| {
+            std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
+        });
+        Ok(registry::Access {
+            username: self.registry_username.clone().unwrap_or_default(),
+            password: SecretString::from(password),
+            insecure: self.insecure,
+            ca_certs: certificates.collect::<anyhow::Result<_>>()?,
+        })
+    }
+}
+
+/// Finds the digest: it is in the argument, or the registry is asked what the tag points at.
+///
+/// # Errors
+///
+/// When the argument names no image, or the registry does not have the tag.
+pub async fn resolve(
+    image: &str,
+    access: &registry::Access,
+    log: &Log,
+) -> anyhow::Result<(Pinned, Option<String>)> {
+    if let Some((name, digest)) = image.split_once('@') {
+        let digest = digest.parse().with_context(|| format!("failed to read the image `{image}`"))?;
+        let (repository, tag) = registry::split(name);
+        return Ok((Pinned { repository: repository.to_owned(), digest }, tag.map(str::to_owned)));
+    }
+    let (repository, tag) = registry::split(image);
+    let client = Client::connect(repository, access, log).map_err(Failure::from)?;
+    let tag = tag.unwrap_or("latest");
+    Ok((find(&client, repository, tag).await?, Some(tag.to_owned())))
+}
+
+/// Asks what `tag` points at.
+///
+/// # Errors
+///
+/// When the registry cannot be asked or does not have it; the hint then names the tags it has.
+pub async fn find(client: &Client, repository: &str, tag: &str) -> anyhow::Result<Pinned> {
+    if let Some(digest) = client.head(tag).await.map_err(Failure::from)? {
+        return Ok(Pinned { repository: repository.to_owned(), digest });
+    }
+    // Who may read a tag may not always list them: the hint is a courtesy.
+    let tags = client.tags().await.unwrap_or_default();
+    let missing =
+        MissingTag { repository: repository.to_owned(), tag: tag.to_owned(), nearest: nearest(tag, tags) };
+    Err(Failure::from(missing).into())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{repository}:{tag}` is not in the registry")]
+struct MissingTag {
+    repository: String,
+    tag: String,
+    nearest: Vec<String>,
+}
+
+impl Explain for MissingTag {
+    fn hint(&self) -> Option<String> {
+        let named: Vec<String> = self.nearest.iter().map(|tag| format!("`{tag}`")).collect();
+        (!named.is_empty()).then(|| format!("the nearest tags there are {}", named.join(", ")))
+    }
+}
+
+/// Sorts the most alike first, by edits and then by name.
+fn nearest(tag: &str, mut tags: Vec<String>) -> Vec<String> {
+    tags.sort_by_cached_key(|known| (strsim::damerau_levenshtein(tag, known), known.clone()));
+    tags.truncate(TAGS_NAMED);
+    tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_the_tags_that_are_most_alike() {
+        let tags = ["latest", "1.4.0", "1.3.9", "2.0.0", "sha-123", "nightly"].map(str::to_owned);
+        assert_eq!(nearest("1.4.1", tags.to_vec())[..2], ["1.4.0", "1.3.9"]);
+        assert_eq!(nearest("1", Vec::new()), [""; 0]);
+    }
+}

@@ -1,0 +1,163 @@
+//! The options that say how a rollout goes, the same for `roll`, which does it, and for `plan`, which
+//! only says what it would do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::concourse::Build;
+use crate::exit::Code;
+use crate::failure::{Explain, Failure};
+use crate::image::Pinned;
+use crate::rollout::{Drain, OnFailure, Order, Policy, order, preflight};
+
+/// How a rollout goes.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Rollout")]
+pub struct OrderArgs {
+    /// The container to change, when the pod has several; may be given more than once
+    #[arg(short, long, value_name = "NAME")]
+    pub container: Vec<String>,
+    /// How many seconds the new pods may take to be ready; 0 does not wait
+    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
+    wait: u64,
+    /// How the old pods leave their Services
+    #[arg(long, value_enum, default_value_t, value_name = "WAY")]
+    drain: Way,
+    /// How many seconds an old pod lives on after its last endpoint is gone
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    drain_wait: u64,
+    /// A preflight rule that may not stop it (`D401`); may be repeated
+    #[arg(long, value_name = "RULE")]
+    allow: Vec<String>,
+    /// Let warnings stop it too
+    #[arg(long)]
+    strict: bool,
+    /// What happens to the new image when its pods do not come up
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    on_failure: Fallback,
+    /// How many seconds the finished rollout must hold still: no restart, no pod that loses readiness
+    #[arg(long, default_value_t = order::SETTLE.as_secs(), value_name = "SECONDS")]
+    settle: u64,
+}
+
+/// The drains of the resource, as the command line spells them.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Way {
+    /// The safest that pods, credentials and capacity allow
+    #[default]
+    Auto,
+    /// Out of the Services first, end later; needs room for all pods twice
+    Detached,
+    /// A rolling update that adds before it removes
+    Rolling,
+    /// The Deployment's own strategy
+    None,
+}
+
+impl From<Way> for Drain {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Auto => Self::Auto,
+            Way::Detached => Self::Detached,
+            Way::Rolling => Self::Rolling,
+            Way::None => Self::None,
+        }
+    }
+}
+
+/// What becomes of a rollout that failed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Fallback {
+    /// The image from before comes back
+    #[default]
+    Rollback,
+    /// It stays, for somebody to look at
+    Leave,
+}
+
+impl From<Fallback> for OnFailure {
+    fn from(fallback: Fallback) -> Self {
+        match fallback {
+            Fallback::Rollback => Self::Rollback,
+            Fallback::Leave => Self::Leave,
+        }
+    }
+}
+
+impl OrderArgs {
+    /// Returns the order for `image`.
+    ///
+    /// # Errors
+    ///
+    /// When `--allow` names a rule that there is not.
+    pub fn order(&self, image: Pinned, tag: Option<String>) -> Result<Order, Failure> {
+        Ok(Order {
+            image,
+            images: BTreeMap::new(),
+            tag,
+            wait: (self.wait > 0).then(|| Duration::from_secs(self.wait)),
+            drain: self.drain.into(),
+            drain_wait: Duration::from_secs(self.drain_wait),
+            build: Build::default(),
+            policy: Policy { allow: self.allowed()?, strict: self.strict },
+            on_failure: self.on_failure.into(),
+            settle: Duration::from_secs(self.settle),
+        })
+    }
+
+    /// Checks what can be wrong before anybody is asked anything.
+    ///
+    /// # Errors
+    ///
+    /// When `--allow` names a rule that there is not.
+    pub fn allowed(&self) -> Result<BTreeSet<String>, Failure> {
+        let ids: Vec<&str> = preflight::rules().map(|rule| rule.id).collect();
+        let known = |id: &String| {
+            if ids.contains(&id.as_str()) { Ok(id.clone()) } else { Err(UnknownRule::new(id, &ids)) }
+        };
+        self.allow.iter().map(known).collect::<Result<_, UnknownRule>>().map_err(Failure::from)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`--allow`: there is no rule `{id}`")]
+struct UnknownRule {
+    id: String,
+    nearest: Vec<String>,
+}
+
+impl UnknownRule {
+    fn new(id: &str, known: &[&str]) -> Self {
+        let wanted = id.to_uppercase();
+        let mut nearest: Vec<String> = known.iter().map(|known| (*known).to_owned()).collect();
+        nearest.sort_by_cached_key(|known| (strsim::damerau_levenshtein(&wanted, known), known.clone()));
+        nearest.truncate(3);
+        Self { id: id.to_owned(), nearest }
+    }
+}
+
+impl Explain for UnknownRule {
+    fn hint(&self) -> Option<String> {
+        let named: Vec<String> = self.nearest.iter().map(|id| format!("`{id}`")).collect();
+        (!named.is_empty()).then(|| format!("the nearest are {}", named.join(", ")))
+    }
+
+    fn code(&self) -> Code {
+        Code::Usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_rule_is_told_with_the_nearest() {
+        let error = UnknownRule::new("d410", &["T001", "D401", "D402", "D403"]);
+        assert_eq!(error.to_string(), "`--allow`: there is no rule `d410`");
+        assert_eq!(error.hint().unwrap(), "the nearest are `D401`, `D402`, `D403`");
+        assert_eq!(error.code(), Code::Usage);
+    }
+}
