@@ -15,6 +15,7 @@ use self::live::Place;
 use super::observe::{Slot, Snapshot, digest_of};
 use super::outcome::{Ending, Notes};
 use super::plan::drain::{Choice, Way};
+use super::proof::Proof;
 use super::report::Reporter;
 use super::verdict::{Goal, Part, Verdict, judge};
 use super::{Error, Order, Outcome, Report, Running, Target, preflight};
@@ -34,6 +35,7 @@ pub mod lines;
 mod live;
 mod steps;
 mod takeover;
+mod witness;
 
 /// How long the API server may be out of sight before the outcome counts as unknown.
 const BLIND: Duration = Duration::from_secs(60);
@@ -190,7 +192,8 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
             return Report::new(workload, order.image.to_string(), notes, Err(error));
         }
     };
-    let rollout = Rollout { site, place, order, identities, others, started, account: Mutex::default() };
+    let (account, seen) = (Mutex::default(), Mutex::default());
+    let rollout = Rollout { site, place, order, identities, others, started, account, seen };
     let run = rollout.run().fuse();
     futures::pin_mut!(run);
     let result = futures::select_biased! {
@@ -245,6 +248,7 @@ struct Rollout<'a> {
     others: BTreeMap<String, Part>,
     started: Instant,
     account: Mutex<Account>,
+    seen: Mutex<Proof>,
 }
 
 impl Rollout<'_> {

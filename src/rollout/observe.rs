@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::annotations::{DETACHED, HASH, HOLD, JOURNAL, Journal, REVISION};
@@ -273,11 +273,7 @@ impl Snapshot {
     }
 
     fn endpoints(&self, service: &str, wanted: impl Fn(bool) -> bool) -> BTreeSet<&str> {
-        let slices = self.routing.iter().flat_map(|routing| &routing.slices).filter(|slice| {
-            labels(&slice.metadata).get("kubernetes.io/service-name").map(String::as_str) == Some(service)
-        });
-        let endpoints = slices.flat_map(|slice| slice.endpoints.iter());
-        endpoints
+        self.endpoints_of(service)
             .filter(|endpoint| {
                 let conditions = endpoint.conditions.as_ref();
                 // An unset condition counts as ready: the API says so.
@@ -285,6 +281,14 @@ impl Snapshot {
             })
             .filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.as_deref())
             .collect()
+    }
+
+    /// Returns every endpoint of `service`, in all its slices.
+    pub fn endpoints_of(&self, service: &str) -> impl Iterator<Item = &Endpoint> {
+        let slices = self.routing.iter().flat_map(|routing| &routing.slices).filter(move |slice| {
+            labels(&slice.metadata).get("kubernetes.io/service-name").map(String::as_str) == Some(service)
+        });
+        slices.flat_map(|slice| slice.endpoints.iter())
     }
 
     /// Returns the digest that the runtime reports for the rolled container of `pod`.

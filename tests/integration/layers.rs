@@ -59,7 +59,7 @@ fn is_in(path: &str, modules: &[&str]) -> bool {
 }
 
 fn is_pure_rollout(path: &str) -> bool {
-    ["preflight", "plan", "observe", "learned", "verdict", "report"]
+    ["preflight", "plan", "observe", "learned", "verdict", "report", "proof"]
         .iter()
         .any(|module| is_in(path, &[&format!("rollout/{module}")]))
 }

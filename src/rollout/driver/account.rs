@@ -30,11 +30,6 @@ impl Rollout<'_> {
         self.note(|account| account.notes.findings = findings.clone());
     }
 
-    /// Keeps what was seen while it rolled.
-    pub(super) fn note_proof(&self, proof: serde_json::Value) {
-        self.note(|account| account.notes.proof = Some(proof));
-    }
-
     /// Keeps the image from before, and that another one is written from now on.
     pub(super) fn note_written(&self, previous: &str) {
         self.note(|account| {
@@ -71,6 +66,7 @@ impl Rollout<'_> {
     pub(super) fn report(&self, result: Result<Outcome, super::Error>) -> Report {
         let mut notes = Notes::default();
         self.note(|account| notes = account.notes.clone());
+        notes.proof = self.testimony().and_then(|proof| serde_json::to_value(proof).ok());
         notes.seconds = self.started.elapsed().as_secs_f64();
         let workload = format!("{}/deployment/{}", self.place.namespace, self.place.name);
         Report::new(workload, self.order.image.to_string(), notes, result)
@@ -101,6 +97,10 @@ impl Rollout<'_> {
         fields.extend(self.order.tag.clone().map(|tag| field("tag", tag)));
         let previous = annotation(&snapshot.deployment.metadata, PREVIOUS).cloned();
         fields.extend(previous.map(|previous| field("previous", previous)));
+        if let Some(proof) = self.testimony() {
+            fields.push(field("proof", proof.lines().join("; ")));
+            fields.extend(proof.warnings.into_iter().map(|warning| field("warning", warning)));
+        }
         Outcome { ending, running: describe(snapshot, self.order.image.clone()), fields }
     }
 }

@@ -145,6 +145,8 @@ pub(super) struct Live {
     detached: Store<Pod>,
     slices: Store<EndpointSlice>,
     seen: SelectAll<BoxStream<'static, Seen>>,
+    /// The last states of pods that are no longer there, since they were last asked for.
+    gone: Vec<Pod>,
     /// Since when the watches fail, and with what; `None` while they work.
     pub(super) lost: Option<(Instant, String)>,
 }
@@ -172,6 +174,7 @@ impl Live {
             slices: Store::default(),
             base: base.clone(),
             seen,
+            gone: Vec::new(),
             lost: None,
         };
         live.refresh(&base);
@@ -195,6 +198,9 @@ impl Live {
             return;
         }
         self.lost = None;
+        if let Seen::Pod(Event::Delete(pod)) | Seen::Detached(Event::Delete(pod)) = &seen {
+            self.gone.push(pod.clone());
+        }
         match seen {
             Seen::Deployment(event) => self.deployments.apply(event),
             Seen::ReplicaSet(event) => self.replica_sets.apply(event),
@@ -203,6 +209,12 @@ impl Live {
             Seen::Slice(event) => self.slices.apply(event),
             Seen::Lost(_) => {}
         }
+    }
+
+    /// Returns the last states of the pods that went since this was asked: the end of a container and the
+    /// end of its pod come so close to each other that no picture may show the first.
+    pub(super) fn gone(&mut self) -> Vec<Pod> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Returns the picture as it is now. A Deployment that is not there has no uid.

@@ -11,7 +11,6 @@ use crate::cluster;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::outcome::Ending;
 use crate::rollout::plan::step::{Step, next};
-use crate::rollout::proof::Proof;
 use crate::rollout::report::Progress;
 use crate::rollout::verdict::diagnosis::Cause;
 use crate::rollout::verdict::{Goal, Kind, Lack};
@@ -46,6 +45,7 @@ impl Rollout<'_> {
                 Err(Stop::Hopeless(look, cause)) => return Err(self.failed(&look, *cause).await),
                 Err(Stop::Ended(error)) => return Err(error),
             };
+            self.testify();
             self.say(&format!("done: {}", self.proof(&last)));
             return Ok(self.outcome(&last, Ending::Rolled));
         }
@@ -71,10 +71,10 @@ impl Rollout<'_> {
     ) -> Result<Snapshot, Stop> {
         let mut live = Live::start(&self.place, snapshot);
         let mut watch = Stopwatch::new(wait);
-        let (mut doctor, mut proof) = (Doctor::default(), Proof::default());
+        let mut doctor = Doctor::default();
         loop {
             let mut look = live.snapshot();
-            proof.look(&look, self.started.elapsed());
+            self.witness(&look, &live.gone());
             let clocks = watch.look(goal, &look);
             let mut step = next(goal, &look, clocks, self.order.drain_wait);
             if !matches!(step, Step::Wait(_) | Step::Drain(_)) {
@@ -86,11 +86,7 @@ impl Rollout<'_> {
             self.note_look(&look);
             self.site.reporter.look(&Progress::of(&look, &waits_for(&step)));
             match step {
-                Step::Done => {
-                    proof.lines().iter().for_each(|line| self.say(line));
-                    self.note_proof(serde_json::json!({ "lines": proof.lines() }));
-                    return Ok(look);
-                }
+                Step::Done => return Ok(look),
                 Step::Gone => return Err(Error::Gone { target: look.name(), again: None }.into()),
                 Step::Superseded(image) => {
                     self.clear(&look).await?;
