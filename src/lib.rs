@@ -6,6 +6,7 @@
 //! | [`concourse`] | the check/in/out contract | registries, clusters, the process |
 //! | [`registry`] | the distribution API: auth, retry, manifests | Concourse, clusters |
 //! | [`image`] | what an image says about itself | where it came from |
+//! | [`probe`] | load and metrics over HTTP | what is probed, and why |
 //! | [`cluster`] | kubeconfig, contexts, the client | what is done with it |
 //! | [`image_digest`], [`kpack_trigger`], [`rollout`] | one resource type each | each other |
 //! | [`harness`] | how Concourse runs executables and pipelines | what they do |
@@ -21,5 +22,6 @@ pub mod image;
 pub mod image_digest;
 pub mod kpack_trigger;
 pub mod log;
+pub mod probe;
 pub mod registry;
 pub mod rollout;

@@ -16,6 +16,8 @@ mod retry;
 mod transport;
 mod trust;
 
+pub(crate) use trust::trusting;
+
 pub use access::{Access, secret};
 pub use client::{Client, Description};
 pub use error::{Error, Trouble};

@@ -25,6 +25,11 @@ pub(super) fn tls(extra: Vec<CertificateDer<'static>>) -> Result<ClientConfig, E
     Ok(config)
 }
 
+/// Returns the same for others that ask over HTTP, from PEM texts.
+pub(crate) fn trusting(ca_certs: &[String]) -> Result<ClientConfig, Error> {
+    tls(certificates(ca_certs)?)
+}
+
 /// Reads the extra roots. One that cannot be used is an error: ignoring it would turn up later as a
 /// certificate error that blames the registry.
 pub(super) fn certificates(pems: &[String]) -> Result<Vec<CertificateDer<'static>>, Error> {

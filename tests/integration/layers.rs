@@ -34,8 +34,23 @@ const RULES: &[Rule] = &[
     },
     Rule {
         applies: |path| !is_in(path, &["registry"]),
-        forbidden: &["oci_client", "reqwest"],
+        forbidden: &["oci_client"],
         because: "only `registry` speaks to a registry",
+    },
+    Rule {
+        applies: |path| !is_in(path, &["registry", "probe"]),
+        forbidden: &["reqwest"],
+        because: "only `registry` and `probe` ask over HTTP",
+    },
+    Rule {
+        applies: |path| is_in(path, &["probe"]),
+        forbidden: &["crate::concourse", "crate::rollout", "crate::cluster", "kube::", "k8s_openapi"],
+        because: "the prober knows neither Concourse nor clusters nor rollouts",
+    },
+    Rule {
+        applies: |path| is_in(path, &["probe/tally"]),
+        forbidden: &["reqwest", "tokio::", "Instant"],
+        because: "it counts values",
     },
     Rule {
         applies: |path| !is_in(path, &["cluster"]),
@@ -125,6 +140,9 @@ fn each_rule_is_broken_by_what_it_forbids() {
         ("registry/client.rs", "use crate::concourse::Context;"),
         ("registry.rs", "use k8s_openapi::api::core::v1::Pod;"),
         ("image_digest/check.rs", "use oci_client::Reference;"),
+        ("image_digest/check.rs", "use reqwest::Client;"),
+        ("probe/load.rs", "use kube::Api;"),
+        ("probe/tally.rs", "use std::time::Instant;"),
         ("rollout/driver.rs", "let client = Client::try_from(config)?;"),
         ("cli/roll.rs", "let home = std::env::var(\"HOME\");"),
         ("harness/process.rs", "std::process::exit(1)"),
