@@ -1,6 +1,7 @@
 //! Drives a rollout: looks, asks the pure part for the next step, does it, looks again. With the files
 //! below it the only place in `rollout` that talks to the API server; it decides nothing itself.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -34,8 +35,11 @@ mod gate;
 pub mod lines;
 mod live;
 mod steps;
+mod survey;
 mod takeover;
 mod witness;
+
+pub use gate::{Plan, plan};
 
 /// How long the API server may be out of sight before the outcome counts as unknown.
 const BLIND: Duration = Duration::from_secs(60);
@@ -181,19 +185,19 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
     let started = Instant::now();
     let mut interrupted = site.interrupted.clone().fuse();
     let begun = futures::select_biased! {
-        begun = begin(site, target, order).boxed_local().fuse() => begun,
+        begun = place(site.cluster, target).boxed_local().fuse() => begun,
         () = interrupted => Err(Error::Interrupted { state: "nothing was written".to_owned() }),
     };
-    let (place, identities, others) = match begun {
-        Ok(begun) => begun,
+    let place = match begun {
+        Ok(place) => place,
         Err(error) => {
             let workload = format!("{}/deployment/{}", target.namespace, target.deployment);
             let notes = Notes { seconds: started.elapsed().as_secs_f64(), ..Notes::default() };
             return Report::new(workload, order.image.to_string(), notes, Err(error));
         }
     };
-    let (account, seen) = (Mutex::default(), Mutex::default());
-    let rollout = Rollout { site, place, order, identities, others, started, account, seen };
+    let (identities, account, seen) = (OnceCell::new(), Mutex::default(), Mutex::default());
+    let rollout = Rollout { site, place, order, identities, started, account, seen };
     let run = rollout.run().fuse();
     futures::pin_mut!(run);
     let result = futures::select_biased! {
@@ -203,49 +207,12 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
     rollout.report(result)
 }
 
-/// Finds the workload, and which digests prove each of its images.
-async fn begin(
-    site: &Site<'_>,
-    target: &Target,
-    order: &Order,
-) -> Result<(Place, BTreeSet<Digest>, BTreeMap<String, Part>), Error> {
-    let place = place(site.cluster, target).await?;
-    let identities = known_to_registry(site, &order.image).await?;
-    let mut others = BTreeMap::new();
-    for name in &place.others {
-        let image = order.image_of(name);
-        let known = *image == order.image;
-        let identities = if known { identities.clone() } else { known_to_registry(site, image).await? };
-        others.insert(name.clone(), Part { image: image.to_string(), identities });
-    }
-    Ok((place, identities, others))
-}
-
-/// Refuses a digest that the registry does not have; a registry that cannot be asked is said, and
-/// does not stop the rollout: the nodes may have credentials that we do not.
-async fn known_to_registry(site: &Site<'_>, image: &Pinned) -> Result<BTreeSet<Digest>, Error> {
-    let asked = match registry::Client::connect(&image.repository, site.registry, site.log) {
-        Ok(client) => client.identities(&image.digest).await,
-        Err(error) => Err(error),
-    };
-    match asked {
-        Ok(Some(identities)) => Ok(identities),
-        Ok(None) => Err(Error::NoImage { image: image.clone() }),
-        Err(error) => {
-            let failure = crate::failure::Failure::from(error);
-            site.reporter.line(&format!("warning: cannot ask the registry about {image}: {failure}"));
-            Ok([image.digest.clone()].into())
-        }
-    }
-}
-
 struct Rollout<'a> {
     site: &'a Site<'a>,
     place: Place,
     order: &'a Order,
-    identities: BTreeSet<Digest>,
-    /// What the other containers are to run, by name.
-    others: BTreeMap<String, Part>,
+    /// What a runtime may report for each new image; known once the gate has asked the registry.
+    identities: OnceCell<BTreeMap<String, BTreeSet<Digest>>>,
     started: Instant,
     account: Mutex<Account>,
     seen: Mutex<Proof>,
@@ -293,6 +260,21 @@ impl Rollout<'_> {
         self.goal(snapshot).other_image(snapshot).is_none()
     }
 
+    /// Returns what a runtime may report for `image`; a registry that was not asked adds nothing.
+    fn identities(&self, image: &Pinned) -> BTreeSet<Digest> {
+        let known = self.identities.get().and_then(|all| all.get(&image.to_string()));
+        known.cloned().into_iter().flatten().chain([image.digest.clone()]).collect()
+    }
+
+    /// Returns what the other containers are to run, by name.
+    fn others(&self) -> BTreeMap<String, Part> {
+        let part = |name: &String| {
+            let image = self.order.image_of(name);
+            (name.clone(), Part { image: image.to_string(), identities: self.identities(image) })
+        };
+        self.place.others.iter().map(part).collect()
+    }
+
     fn say(&self, text: &str) {
         self.site.reporter.line(text);
     }
@@ -308,7 +290,8 @@ impl Rollout<'_> {
         self.say(&format!("  from {}", snapshot.image()));
         let tag = self.order.tag.as_ref().map_or_else(String::new, |tag| format!(" (seen as tag {tag})"));
         self.say(&format!("  to   {}{tag}", self.order.image));
-        for (name, part) in self.others.iter().filter(|(_, part)| part.image != self.order.image.to_string())
+        for (name, part) in
+            self.others().into_iter().filter(|(_, part)| part.image != self.order.image.to_string())
         {
             self.say(&format!("  {name} to {}", part.image));
         }
@@ -330,8 +313,8 @@ impl Rollout<'_> {
             uid: snapshot.uid().to_owned(),
             generation: snapshot.deployment.metadata.generation.unwrap_or(0),
             image: self.order.image.to_string(),
-            identities: self.identities.clone(),
-            others: self.others.clone(),
+            identities: self.identities(&self.order.image),
+            others: self.others(),
         }
     }
 

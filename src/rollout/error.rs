@@ -6,7 +6,6 @@ use super::verdict::diagnosis::{Cause, Class};
 use crate::cluster;
 use crate::exit::Code;
 use crate::failure::Explain;
-use crate::image::Pinned;
 
 /// Why a rollout did not happen or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +13,6 @@ pub enum Error {
     /// The API server said no, or nothing.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
-    /// The image is not there to be pulled.
-    #[error("`{image}` is not in the registry")]
-    NoImage {
-        /// The missing image.
-        image: Pinned,
-    },
     /// A rule forbids to start.
     #[error("{0}")]
     Preflight(preflight::Refusal),
@@ -122,7 +115,7 @@ impl Error {
     pub const fn ending(&self) -> Ending {
         match self {
             Self::Cluster(_) => Ending::Failed,
-            Self::NoImage { .. } | Self::Preflight(_) => Ending::Blocked,
+            Self::Preflight(_) => Ending::Blocked,
             Self::Late { left, .. } | Self::Failed { left, .. } if left.rolled_back => Ending::RolledBack,
             Self::Late { .. } | Self::Failed { .. } => Ending::Left,
             Self::Superseded { .. } | Self::Gone { .. } => Ending::Superseded,
@@ -146,7 +139,6 @@ impl Error {
             Self::Late { .. } => Some("F801"),
             Self::Unknown { .. } => Some("F901"),
             Self::Cluster(cluster::Error::NoDeployment { .. }) => Some("T001"),
-            Self::NoImage { .. } => Some("I101"),
             Self::Cluster(_) | Self::Interrupted { .. } => None,
         }
     }
@@ -187,9 +179,6 @@ impl Explain for Error {
         };
         Some(match self {
             Self::Cluster(error) => return error.hint(),
-            Self::NoImage { .. } => {
-                "push it first, or give the digest that `image-digest` reported".to_owned()
-            }
             Self::Preflight(refusal) => refusal.hint.clone(),
             Self::Late { left, .. } => {
                 commands("look at the pods above, or give them more time (`wait_until_ready`)", left)

@@ -303,7 +303,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rollout::fixtures::{mk_image, mk_pinned};
+    use crate::rollout::fixtures::mk_image;
+    use crate::rollout::preflight::Refusal;
 
     fn report(error: Error) -> serde_json::Value {
         let notes = Notes { previous: Some(mk_image('a')), seconds: 12.345, ..Notes::default() };
@@ -332,11 +333,12 @@ mod tests {
 
     #[test]
     fn a_report_of_a_failure_says_how_why_and_whether_to_try_again() {
-        let image = mk_pinned('b');
-        let value = report(Error::NoImage { image: image.clone() });
+        let words = format!("`{}` is not in the registry", mk_image('b'));
+        let refusal = Refusal { rule: "I101", words: words.clone(), hint: "push it".to_owned() };
+        let value = report(Error::Preflight(refusal));
         assert_eq!(value["outcome"], json!("blocked"));
         assert_eq!(value["exit"], json!(4));
-        assert_eq!(value["words"], json!(format!("`{image}` is not in the registry")));
+        assert_eq!(value["words"], json!(format!("{words} (I101)")));
         assert_eq!(value["previous"], json!(mk_image('a')));
         assert_eq!(value["seconds"], json!(12.35));
         assert!(value.get("verdict_seconds").is_none(), "what is not known is left out");

@@ -8,7 +8,9 @@ mod capacity;
 mod containers;
 pub mod facts;
 mod image;
-mod ownership;
+pub mod ownership;
+pub mod references;
+pub mod rights;
 mod routing;
 mod serving;
 mod shutdown;
@@ -17,6 +19,7 @@ mod strategy;
 mod target;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 mod words;
 
 pub use containers::containers;

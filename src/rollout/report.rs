@@ -3,6 +3,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
+pub mod findings;
+
 use super::observe::{Snapshot, is_alive, is_detached};
 
 /// Hears what a rollout does.

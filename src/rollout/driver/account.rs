@@ -59,7 +59,10 @@ impl Rollout<'_> {
     fn proven(&self, look: &Snapshot) -> usize {
         let pods = look.new_pods();
         let proven = pods.iter().filter_map(|pod| look.running_digest(pod));
-        proven.filter(|digest| self.identities.contains(digest)).count()
+        {
+            let known = self.identities(&self.order.image);
+            proven.filter(|digest| known.contains(digest)).count()
+        }
     }
 
     /// Puts everything together.

@@ -1,13 +1,10 @@
 //! The writes of a rollout: each one step of the plan, each with a precondition, each said.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 
 use super::Rollout;
 use crate::rollout::Error;
@@ -18,38 +15,6 @@ use crate::rollout::plan::patch::{self, Operations};
 use crate::rollout::plan::step::Step;
 
 impl Rollout<'_> {
-    /// Returns why the old pods cannot be taken out of their Services, if they cannot.
-    pub(super) async fn obstacle(&self, snapshot: &Snapshot) -> Option<String> {
-        if snapshot.routing.is_none() {
-            return Some("the credentials may not list services and endpointslices".to_owned());
-        }
-        for (verb, group, resource) in
-            [("delete", "apps", "replicasets"), ("patch", "", "pods"), ("delete", "", "pods")]
-        {
-            if !self.may(verb, group, resource).await {
-                return Some(format!("the credentials may not {verb} {resource}"));
-            }
-        }
-        None
-    }
-
-    async fn may(&self, verb: &str, group: &str, resource: &str) -> bool {
-        let attributes = ResourceAttributes {
-            namespace: Some(self.place.namespace.clone()),
-            verb: Some(verb.to_owned()),
-            group: Some(group.to_owned()),
-            resource: Some(resource.to_owned()),
-            ..Default::default()
-        };
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
-            ..Default::default()
-        };
-        let api: Api<SelfSubjectAccessReview> = Api::all(self.place.cluster.client.clone());
-        let answer = api.create(&PostParams::default(), &review).await;
-        answer.ok().and_then(|review| review.status).is_some_and(|status| status.allowed)
-    }
-
     pub(super) async fn write(&self, snapshot: &Snapshot, way: Way) -> Result<Snapshot, Error> {
         let now = now();
         let operations = patch::write(snapshot, self.order, way, &now);

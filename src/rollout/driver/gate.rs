@@ -1,17 +1,97 @@
 //! The first act of every rollout: everything the preflight rules want to know, asked once, and what
-//! they say about it.
+//! they say about it. `plan` is the same without the rollout.
 
-use super::Rollout;
+use super::live::Place;
+use super::survey::{Surveyed, Surveyor};
+use super::{Rollout, Site};
 use crate::rollout::observe::Snapshot;
 use crate::rollout::plan::drain::{Choice, choose};
-use crate::rollout::{Error, preflight};
+use crate::rollout::preflight::facts::{Asked, Facts, Findings, ImageFacts, Survey};
+use crate::rollout::preflight::{self, rights};
+use crate::rollout::report::findings;
+use crate::rollout::{Error, Order, Target};
+
+/// What a rollout would meet, and how it would go. Nothing was written to find it out.
+#[derive(Debug)]
+pub struct Plan {
+    /// The workload as it is.
+    pub snapshot: Snapshot,
+    /// How the old pods would leave.
+    pub choice: Choice,
+    /// What was found out.
+    pub survey: Survey,
+    /// What the rules say about it.
+    pub findings: Findings,
+    /// Why the registry could not be asked about the new image.
+    pub registry_trouble: Option<String>,
+}
+
+/// Looks at everything that a rollout would look at before its first write.
+///
+/// # Errors
+///
+/// When the workload is not there, or the API server does not answer.
+pub async fn plan(site: &Site<'_>, target: &Target, order: &Order) -> Result<Plan, Error> {
+    let place = super::place(site.cluster, target).await?;
+    let snapshot = place.look().await?;
+    Ok(examine(site, &place, order, snapshot).await)
+}
+
+async fn examine(site: &Site<'_>, place: &Place, order: &Order, snapshot: Snapshot) -> Plan {
+    let Surveyed { survey, registry_trouble } = Surveyor::new(site, place, order, &snapshot).survey().await;
+    let obstacle = obstacle(&snapshot, &survey);
+    let choice = choose(order, &snapshot, obstacle.as_deref());
+    let facts = Facts { snapshot: &snapshot, order, choice: &choice, survey: &survey };
+    let findings = preflight::inspect(&facts);
+    Plan { snapshot, choice, survey, findings, registry_trouble }
+}
+
+/// Returns why the old pods cannot be taken out of their Services, if they cannot.
+fn obstacle(snapshot: &Snapshot, survey: &Survey) -> Option<String> {
+    if snapshot.routing.is_none() {
+        return Some("the credentials may not list services and endpointslices".to_owned());
+    }
+    rights::obstacle(survey.rights_missing.known().map(Vec::as_slice))
+}
 
 impl Rollout<'_> {
     /// Lets the rules look before anything is written, and returns the way that the old pods will go.
+    /// Where the image is written already there is nothing to refuse: only its digests are asked for.
     pub(super) async fn gate(&self, snapshot: &Snapshot) -> Result<Choice, Error> {
         for note in preflight::check(snapshot).map_err(Error::Preflight)? {
             self.say(&format!("note: {note}"));
         }
-        Ok(choose(self.order, snapshot, self.obstacle(snapshot).await.as_deref()))
+        if self.is_written(snapshot) {
+            let surveyor = Surveyor::new(self.site, &self.place, self.order, snapshot);
+            let Surveyed { survey, registry_trouble } = surveyor.only_the_images().await;
+            self.keep_identities(&survey);
+            self.say_trouble(registry_trouble.as_deref());
+            return Ok(choose(self.order, snapshot, None));
+        }
+        let plan = examine(self.site, &self.place, self.order, snapshot.clone()).await;
+        self.keep_identities(&plan.survey);
+        self.say_trouble(plan.registry_trouble.as_deref());
+        for line in findings::lines(&plan.findings, &self.order.policy) {
+            self.say(&line);
+        }
+        match findings::refusal(&plan.findings, &self.order.policy) {
+            Some(refusal) => Err(Error::Preflight(refusal)),
+            None => Ok(plan.choice),
+        }
+    }
+
+    fn say_trouble(&self, trouble: Option<&str>) {
+        if let Some(why) = trouble {
+            self.say(&format!("warning: cannot ask the registry about {}: {why}", self.order.image));
+        }
+    }
+
+    fn keep_identities(&self, survey: &Survey) {
+        let of = |asked: &Asked<ImageFacts>| asked.known().map(|image| image.identities.clone());
+        let others = survey.other_images.iter().map(|(name, asked)| (name.clone(), asked));
+        let all = others.chain([(self.order.image.to_string(), &survey.image)]);
+        let known = all.filter_map(|(name, asked)| Some((name, of(asked)?))).collect();
+        // It is asked once: the gate stands before the first step.
+        let _ = self.identities.set(known);
     }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
 
+use super::rights::Need;
 use crate::image::{Config, Digest, Platform};
 use crate::rollout::Order;
 use crate::rollout::observe::Snapshot;
@@ -96,14 +97,14 @@ pub struct ImageFacts {
     pub exists: bool,
     /// Whether the registry refused to say (401, 403).
     pub denied: bool,
-    /// The platforms it has.
+    /// Every digest that a container runtime may report for it.
+    pub identities: BTreeSet<Digest>,
+    /// The platforms it has; none where nobody says.
     pub platforms: Vec<Platform>,
     /// The config of the platform that the nodes have, else of the first.
     pub config: Option<Config>,
     /// Its layers and their compressed sizes.
     pub layers: Vec<(Digest, u64)>,
-    /// Every digest that a runtime may report for it.
-    pub identities: BTreeSet<Digest>,
 }
 
 /// What the API server said to a pod that was tried and not created.
@@ -137,6 +138,17 @@ pub struct Claim {
     pub detail: String,
 }
 
+/// An object that the new template names and cannot do without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Its kind, as people write it: `secret`, `configmap`, …
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub there: Asked<bool>,
+}
+
 /// Everything that was found out beside the workload itself.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
@@ -148,11 +160,13 @@ pub struct Survey {
     pub clock_skew: Asked<i64>,
     /// The image to roll to.
     pub image: Asked<ImageFacts>,
+    /// The images of other containers that are rolled with it, where they are others.
+    pub other_images: BTreeMap<String, Asked<ImageFacts>>,
     /// The image that runs now.
     pub running: Asked<ImageFacts>,
     /// Nodes of the cluster.
     pub nodes: Asked<Vec<Node>>,
-    /// All pods per node name: what they request, for room. Empty where pods of other namespaces are hidden.
+    /// The pods of all namespaces, for the room that they leave on their nodes.
     pub node_pods: Asked<Vec<Pod>>,
     /// The namespace's quotas.
     pub quotas: Asked<Vec<ResourceQuota>>,
@@ -166,16 +180,16 @@ pub struct Survey {
     pub claims: Asked<Vec<PersistentVolumeClaim>>,
     /// The namespace's ingresses.
     pub ingresses: Asked<Vec<Ingress>>,
-    /// Objects that the new template names and that are not there: `secret/app-tls`.
-    pub missing: Asked<Vec<String>>,
+    /// Objects that the new template names.
+    pub references: Vec<Reference>,
     /// What the API server says to a pod of the new template.
     pub trial: Asked<Trial>,
     /// Who else holds the image field.
     pub owners: Asked<Vec<Owner>>,
     /// Custom resources that claim the workload.
     pub claimed_by: Asked<Vec<Claim>>,
-    /// Verbs that the credentials do not have, `list pods`.
-    pub rights_missing: Asked<Vec<String>>,
+    /// What the credentials may not do and a rollout wants to.
+    pub rights_missing: Asked<Vec<Need>>,
     /// Who holds the lock, and since when.
     pub lock: Asked<Option<(String, String)>>,
     /// Names of alerts that fire and stop a rollout.
@@ -199,18 +213,18 @@ impl Facts<'_> {
     /// Returns the template with the new image in it.
     #[must_use]
     pub fn new_template(&self) -> PodTemplateSpec {
-        let spec = self.snapshot.deployment.spec.clone().unwrap_or_default();
-        let mut template = spec.template;
-        let is_rolled =
-            |name: &String| *name == self.snapshot.container || self.snapshot.others.contains(name);
-        let containers = template
-            .spec
-            .iter_mut()
-            .flat_map(|spec| spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()));
-        for container in containers.filter(|container| is_rolled(&container.name)) {
-            container.image = Some(self.order.image_of(&container.name).to_string());
-        }
-        template
+        new_template(self.snapshot, self.order)
+    }
+
+    /// Returns a new pod's spec as the API server would complete it (defaults, sidecars), where it
+    /// was asked, else as the template has it.
+    #[must_use]
+    pub fn new_pod(&self) -> PodSpec {
+        let completed = match self.survey.trial.known() {
+            Some(Trial::Allowed(pod)) => pod.spec.clone(),
+            _ => None,
+        };
+        completed.or_else(|| self.new_template().spec).unwrap_or_default()
     }
 
     /// Returns the specs of the pods that run now: they decide how they die.
@@ -226,6 +240,22 @@ impl Facts<'_> {
         let spec = self.new_template().spec?;
         spec.containers.into_iter().find(|container| container.name == *name)
     }
+}
+
+/// Returns the template with the new images in it.
+#[must_use]
+pub fn new_template(snapshot: &Snapshot, order: &Order) -> PodTemplateSpec {
+    let spec = snapshot.deployment.spec.clone().unwrap_or_default();
+    let mut template = spec.template;
+    let is_rolled = |name: &String| *name == snapshot.container || snapshot.others.contains(name);
+    let containers = template
+        .spec
+        .iter_mut()
+        .flat_map(|spec| spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()));
+    for container in containers.filter(|container| is_rolled(&container.name)) {
+        container.image = Some(order.image_of(&container.name).to_string());
+    }
+    template
 }
 
 /// What all rules said.

@@ -1,0 +1,62 @@
+//! What the API server says to what the rollout is going to do, tried without doing it: one pod of the
+//! new template, and the image written by server-side apply. The one shows quotas, admission and
+//! references, the other who else holds the image.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Status;
+
+use super::Surveyor;
+use crate::rollout::annotations::MANAGER;
+use crate::rollout::preflight::facts::{Asked, Owner, Trial};
+use crate::rollout::preflight::ownership::{apply_of_the_image, conflicts};
+use crate::rollout::preflight::trial::{self, Denial};
+
+impl Surveyor<'_> {
+    /// Tries to create one new pod.
+    pub(super) async fn trial(&self) -> Asked<Trial> {
+        let pod = trial::pod(self.snapshot, self.order);
+        let parameters = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        let api = self.place.api::<Pod>();
+        let tried = self.ask("create pods (dry-run)", refusal(api.create(&parameters, &pod))).await;
+        match tried {
+            Asked::Known(Ok(pod)) => Asked::Known(Trial::Allowed(Box::new(pod))),
+            Asked::Known(Err(status)) => match trial::denial(status.code, &status.message) {
+                Denial::Final => Asked::Known(Trial::Denied(status.message.clone())),
+                Denial::Right => Asked::Unknown("create pods (dry-run)".to_owned()),
+                Denial::Unclear => Asked::Unknown("the API server's answer to a tried pod".to_owned()),
+            },
+            Asked::Unknown(why) => Asked::Unknown(why),
+        }
+    }
+
+    /// Tries to apply the image alone: whoever holds it is named in the conflict.
+    pub(super) async fn owners(&self) -> Asked<Vec<Owner>> {
+        let body = apply_of_the_image(self.snapshot, self.order);
+        let parameters =
+            PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let (api, patch) = (self.place.api::<Deployment>(), Patch::Apply(&body));
+        let what = "patch deployments (dry-run)";
+        match self.ask(what, refusal(api.patch(&self.place.name, &parameters, &patch))).await {
+            Asked::Known(Ok(_)) => Asked::Known(Vec::new()),
+            Asked::Known(Err(status)) if status.code == 409 => {
+                let causes = status.details.iter().flat_map(|details| &details.causes);
+                let causes: Vec<(String, String)> =
+                    causes.map(|cause| (cause.message.clone(), cause.field.clone())).collect();
+                Asked::Known(conflicts(self.snapshot, &causes))
+            }
+            Asked::Known(Err(status)) => Asked::Unknown(format!("{what} ({})", status.code)),
+            Asked::Unknown(why) => Asked::Unknown(why),
+        }
+    }
+}
+
+/// Takes the API server's no for an answer.
+async fn refusal<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<Result<T, Box<Status>>> {
+    match call.await {
+        Ok(done) => Ok(Ok(done)),
+        Err(kube::Error::Api(status)) => Ok(Err(status)),
+        Err(error) => Err(error),
+    }
+}
