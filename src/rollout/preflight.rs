@@ -4,7 +4,7 @@
 use self::facts::{Facts, Findings, Rule};
 use super::observe::Snapshot;
 
-mod capacity;
+pub mod capacity;
 mod containers;
 pub mod facts;
 mod image;

@@ -2,6 +2,9 @@
 
 use super::facts::{Facts, Findings, Rule};
 
+pub mod nodes;
+pub mod quantity;
+
 /// The rules of this file.
 pub(super) const RULES: &[Rule] = &[];
 

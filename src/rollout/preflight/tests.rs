@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, Service};
+use k8s_openapi::api::core::v1::{Container, Node, Service};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -160,7 +160,7 @@ pub(super) fn mk_survey() -> Survey {
         image: Asked::Known(ImageFacts { exists: true, ..ImageFacts::default() }),
         other_images: BTreeMap::new(),
         running: Asked::Known(ImageFacts { exists: true, ..ImageFacts::default() }),
-        nodes: Asked::Known(Vec::new()),
+        nodes: Asked::Known((0..4).map(|number| mk_node(number, &json!({}))).collect()),
         node_pods: Asked::Known(Vec::new()),
         quotas: Asked::Known(Vec::new()),
         limit_ranges: Asked::Known(Vec::new()),
@@ -176,6 +176,24 @@ pub(super) fn mk_survey() -> Survey {
         lock: Asked::Known(None),
         alerts: Asked::Known(Vec::new()),
     }
+}
+
+/// Returns a node with room for a few pods, with `part` laid over it.
+pub(super) fn mk_node(number: usize, part: &Value) -> Node {
+    let name = format!("node-{number}");
+    let node: Node = mk(json!({
+        "metadata": { "name": name, "labels": { "kubernetes.io/hostname": name } },
+        "spec": {},
+        "status": {
+            "allocatable": { "cpu": "4", "memory": "8Gi", "pods": "110" },
+            "nodeInfo": {
+                "architecture": "amd64", "operatingSystem": "linux", "bootID": "", "kernelVersion": "",
+                "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "",
+                "systemUUID": "", "containerRuntimeVersion": "",
+            },
+        },
+    }));
+    with(&node, part)
 }
 
 /// The cases of all groups.

@@ -70,7 +70,7 @@ mod tests {
     }
 
     fn policy(allow: &[&str], strict: bool) -> Policy {
-        Policy { allow: allow.iter().map(|rule| (*rule).to_owned()).collect(), strict, ..Policy::default() }
+        Policy { allow: allow.iter().map(|rule| (*rule).to_owned()).collect(), strict }
     }
 
     #[test]

@@ -24,8 +24,8 @@ use tokio_rustls::server::TlsStream;
 /// The token that a server with [`ApiServer::with_token`] accepts.
 pub(crate) const TOKEN: &str = "canary-token-d6f1";
 
-/// Where a client asks what it may do; a POST that writes nothing.
-const ACCESS_REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+/// Where a client asks what it may do; POSTs that write nothing.
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubject";
 
 /// A running server; dropping it stops it.
 pub(crate) struct ApiServer {
@@ -148,7 +148,9 @@ impl ApiServer {
 
     /// Returns the requests so far that could change something.
     pub(crate) fn writes(&self) -> Vec<Seen> {
-        let asks = |seen: &Seen| seen.method == "GET" || seen.path == ACCESS_REVIEWS;
+        let asks = |seen: &Seen| {
+            seen.method == "GET" || seen.path.starts_with(REVIEWS) || seen.query.contains("dryRun=All")
+        };
         self.seen().into_iter().filter(|seen| !asks(seen)).collect()
     }
 
@@ -217,7 +219,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     {
         return refused(401, "Unauthorized", "Unauthorized");
     }
-    if let Some(answer) = world.scripted_answer(&parts.method, &path) {
+    // What is scripted is meant for what is done, not for what is only tried.
+    let is_tried = query.contains("dryRun=All");
+    if !is_tried && let Some(answer) = world.scripted_answer(&parts.method, &path) {
         return answer;
     }
     match parts.method {
@@ -227,11 +231,17 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             axum::Json(version).into_response()
         }
         Method::GET => world.read(&path, &query),
-        Method::POST if path == ACCESS_REVIEWS => {
+        Method::POST if path.starts_with(REVIEWS) => {
             let mut review: Value = serde_json::from_slice(&body).unwrap();
-            review["status"] = json!({"allowed": true});
+            let everything = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
+            review["status"] = json!({"allowed": true, "incomplete": false, "nonResourceRules": [],
+                "resourceRules": everything});
             axum::Json(review).into_response()
         }
+        Method::POST if is_tried => {
+            (StatusCode::CREATED, axum::Json(serde_json::from_slice::<Value>(&body).unwrap())).into_response()
+        }
+        Method::PATCH if is_tried => world.read(&path, ""),
         Method::PATCH => world.patch(&path, &body),
         Method::DELETE => world.delete(&path),
         _ => refused(405, "MethodNotAllowed", "this server cannot do that"),
