@@ -55,8 +55,7 @@ impl Surveyor<'_> {
     pub(super) async fn new_images(&self) -> Images {
         let (new, others) = futures::join!(self.family(Some(&self.order.image)), self.other_families());
         let (trouble, platform) = (trouble(&new), Platform::default());
-        let (new, others) =
-            futures::join!(self.facts(new, &platform), self.facts_of_all(others, &platform));
+        let (new, others) = futures::join!(self.facts(new, &platform), self.facts_of_all(others, &platform));
         Images { new, others, running: Asked::default(), nodes: Asked::default(), trouble }
     }
 
@@ -102,11 +101,7 @@ impl Surveyor<'_> {
         }
     }
 
-    async fn facts(
-        &self,
-        asked: Answer,
-        platform: &Platform,
-    ) -> Asked<ImageFacts> {
+    async fn facts(&self, asked: Answer, platform: &Platform) -> Asked<ImageFacts> {
         let (client, family) = match asked {
             Err(_) => return Asked::Unknown("the registry's answer".to_owned()),
             Ok((_, Found::Denied)) => {
