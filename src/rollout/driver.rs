@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 
 use self::account::Account;
-use self::live::Place;
+use self::live::{Place, Routes};
 use super::observe::{Slot, Snapshot, digest_of};
 use super::outcome::{Ending, Notes};
 use super::plan::drain::{Choice, Way};
@@ -176,6 +176,7 @@ async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
         container,
         others,
         selector: query.map(|query| query.to_string()).unwrap_or_default(),
+        routes: Routes::default(),
     })
 }
 

@@ -22,5 +22,6 @@ mod rollout_get;
 mod rollout_put;
 mod rollout_rules;
 mod rollout_schema;
+mod rollout_verdicts;
 mod rollout_wrong_inputs;
 mod support;

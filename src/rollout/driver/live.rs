@@ -1,22 +1,30 @@
 //! What the API server shows, kept up to date by watches: one each on the Deployment, its
-//! ReplicaSets, its pods, the pods that were detached from it, and the endpoints of its Services.
-//! It also looks afresh on request: a decision that writes is made on a list, never on a watch alone.
+//! ReplicaSets, its pods, the pods that were detached from it, the endpoints of its Services, and the
+//! namespace's events. It also looks afresh on request: a decision that writes is made on a list,
+//! never on a watch alone. What it costs does not depend on who else lives in the namespace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt};
 
+pub(super) use self::notices::Notices;
+use self::notices::Told;
+pub(super) use self::routes::Routes;
 use crate::cluster::{self, Cluster};
 use crate::rollout::annotations::DETACHED;
-use crate::rollout::observe::{Routing, Snapshot, is_detached, labels};
+use crate::rollout::observe::{Routing, Snapshot, is_detached};
+use crate::rollout::plan::step::Step;
+
+mod notices;
+mod routes;
 
 /// Where a Deployment's things are.
 #[derive(Clone)]
@@ -28,6 +36,8 @@ pub(super) struct Place {
     pub(super) others: Vec<String>,
     /// The Deployment's selector, as the API wants it in a query.
     pub(super) selector: String,
+    /// Which Services matter here, found out once.
+    pub(super) routes: Routes,
 }
 
 impl Place {
@@ -56,22 +66,20 @@ impl Place {
         let replica_sets = self.list::<ReplicaSet>(&owned).await?;
         let mut pods = self.list::<Pod>(&owned).await?;
         pods.extend(self.list::<Pod>(&marked).await?);
-        Ok(Snapshot {
-            deployment,
-            container: self.container.clone(),
-            others: self.others.clone(),
-            replica_sets,
-            pods: unique(pods),
-            routing: self.routing().await?,
-        })
+        let (container, others) = (self.container.clone(), self.others.clone());
+        let pods = unique(pods);
+        let look = Snapshot { deployment, container, others, replica_sets, pods, routing: None };
+        let routing = self.routing(&look).await?;
+        Ok(Snapshot { routing, ..look })
     }
 
-    /// Reads who routes to pods; `None` where the credentials may not.
-    async fn routing(&self) -> Result<Option<Routing>, cluster::Error> {
-        let everything = ListParams::default();
-        let services = forbidden_as_none(self.list::<Service>(&everything).await)?;
-        let slices = forbidden_as_none(self.list::<EndpointSlice>(&everything).await)?;
-        Ok(services.zip(slices).map(|(services, slices)| Routing { services, slices }))
+    /// Lists everything once before `step`. What takes pods out of Services is decided on the
+    /// Services of that moment: one may have been added since the start.
+    pub(super) async fn look_before(&self, step: &Step) -> Result<Snapshot, cluster::Error> {
+        if matches!(step, Step::Orphan(_) | Step::Detach(_)) {
+            self.routes.ask_again();
+        }
+        self.look().await
     }
 
     async fn list<K>(&self, parameters: &ListParams) -> Result<Vec<K>, cluster::Error>
@@ -92,14 +100,6 @@ fn unique(pods: Vec<Pod>) -> Vec<Pod> {
     let by_uid: BTreeMap<String, Pod> =
         pods.into_iter().map(|pod| (pod.uid().unwrap_or_default(), pod)).collect();
     by_uid.into_values().collect()
-}
-
-fn forbidden_as_none<T>(result: Result<T, cluster::Error>) -> Result<Option<T>, cluster::Error> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.status() == Some(403) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// One kind's objects by name, as a watch tells of them.
@@ -131,7 +131,9 @@ enum Seen {
     ReplicaSet(Event<ReplicaSet>),
     Pod(Event<Pod>),
     Detached(Event<Pod>),
-    Slice(Event<EndpointSlice>),
+    /// The endpoints of the Services that one query names; there is one query at a time.
+    Slice(String, Event<EndpointSlice>),
+    Told(Box<Told>),
     Lost(String),
 }
 
@@ -144,6 +146,10 @@ pub(super) struct Live {
     pods: Store<Pod>,
     detached: Store<Pod>,
     slices: Store<EndpointSlice>,
+    /// The query that the watch on endpoints was made with.
+    query: Option<String>,
+    /// What events tell of the workload.
+    pub(super) notices: Notices,
     seen: SelectAll<BoxStream<'static, Seen>>,
     /// The last states of pods that are no longer there, since they were last asked for.
     gone: Vec<Pod>,
@@ -162,9 +168,7 @@ impl Live {
         seen.push(watch(place, owned.clone(), Seen::ReplicaSet));
         seen.push(watch(place, owned, Seen::Pod));
         seen.push(watch(place, marked, Seen::Detached));
-        if let Some(query) = slices_query(&base) {
-            seen.push(watch(place, watcher::Config::default().labels(&query), Seen::Slice));
-        }
+        seen.push(notices::watch(place).map(|told| Seen::Told(Box::new(told))).boxed());
         let mut live = Self {
             place: place.clone(),
             deployments: Store::default(),
@@ -172,6 +176,8 @@ impl Live {
             pods: Store::default(),
             detached: Store::default(),
             slices: Store::default(),
+            query: None,
+            notices: Notices::default(),
             base: base.clone(),
             seen,
             gone: Vec::new(),
@@ -197,6 +203,10 @@ impl Live {
                 Some(self.lost.take().map_or((Instant::now(), why.clone()), |(since, _)| (since, why)));
             return;
         }
+        if let Seen::Told(told) = seen {
+            self.notices.hear(*told);
+            return;
+        }
         self.lost = None;
         if let Seen::Pod(Event::Delete(pod)) | Seen::Detached(Event::Delete(pod)) = &seen {
             self.gone.push(pod.clone());
@@ -206,8 +216,8 @@ impl Live {
             Seen::ReplicaSet(event) => self.replica_sets.apply(event),
             Seen::Pod(event) => self.pods.apply(event),
             Seen::Detached(event) => self.detached.apply(event),
-            Seen::Slice(event) => self.slices.apply(event),
-            Seen::Lost(_) => {}
+            Seen::Slice(query, event) if self.query.as_ref() == Some(&query) => self.slices.apply(event),
+            Seen::Slice(..) | Seen::Told(_) | Seen::Lost(_) => {}
         }
     }
 
@@ -245,6 +255,21 @@ impl Live {
         self.base.routing.clone_from(&fresh.routing);
         if let Some(routing) = &fresh.routing {
             self.slices = store(routing.slices.clone());
+            self.watch_slices(routes::query(&routing.services));
+        }
+    }
+
+    /// Watches the endpoints of other Services than so far, if they are others. The watch before
+    /// goes on and is not listened to any more.
+    fn watch_slices(&mut self, query: Option<String>) {
+        if self.query == query {
+            return;
+        }
+        self.query.clone_from(&query);
+        if let Some(query) = query {
+            let config = watcher::Config::default().labels(&query);
+            let events = watch(&self.place, config, move |event| Seen::Slice(query.clone(), event));
+            self.seen.push(events);
         }
     }
 }
@@ -252,17 +277,6 @@ impl Live {
 fn store<K: ResourceExt>(objects: impl IntoIterator<Item = K>) -> Store<K> {
     let objects = objects.into_iter().map(|object| (object.name_any(), object)).collect();
     Store { objects, relisted: BTreeMap::new() }
-}
-
-/// Asks for the endpoints of the Services that select new or old pods, and of no other.
-fn slices_query(base: &Snapshot) -> Option<String> {
-    base.routing.as_ref()?;
-    let template = base.template_labels();
-    let all = std::iter::once(&template).chain(base.own_pods().map(|pod| labels(&pod.metadata)));
-    let names: BTreeSet<String> =
-        all.flat_map(|labels| base.services(labels)).map(ResourceExt::name_any).collect();
-    let names: Vec<String> = names.into_iter().collect();
-    (!names.is_empty()).then(|| format!("kubernetes.io/service-name in ({})", names.join(",")))
 }
 
 fn watch<K>(

@@ -79,7 +79,7 @@ impl Rollout<'_> {
             let mut step = next(goal, &look, clocks, self.order.drain_wait);
             if !matches!(step, Step::Wait(_) | Step::Drain(_)) {
                 // What writes or ends the loop is decided on a list: a watch may be behind.
-                look = self.place.look().await?;
+                look = self.place.look_before(&step).await?;
                 live.refresh(&look);
                 step = next(goal, &look, watch.look(goal, &look), self.order.drain_wait);
             }
@@ -97,7 +97,7 @@ impl Rollout<'_> {
                     return Err(Stop::Late(Box::new(look), lack));
                 }
                 Step::Wait(lack) => {
-                    if let Some(cause) = doctor.look(self, &look).await {
+                    if let Some(cause) = doctor.look(self, &look, &live.notices).await {
                         return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
                     }
                     if lack.kind == Kind::Room && !look.is_held() && watch.is_time_to_nudge() {

@@ -1,0 +1,42 @@
+//! Pods that the kubelet rejects or evicts. Their controller makes new ones; only many of them mean
+//! that the template fits no node.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::History;
+use super::rules as r;
+use super::scene::{Scene, is_disrupted};
+use super::symptom::{Settles, Symptom};
+use super::text;
+
+pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom>) {
+    let mut by_reason: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+    for pod in &scene.new {
+        let Some(status) = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Failed"))
+        else {
+            continue;
+        };
+        let reason = status.reason.as_deref().unwrap_or("Failed");
+        // A drain, a preemption or a node that goes down is somebody else's doing; an eviction for
+        // what the pod itself uses is marked in the same way and is ours.
+        if is_disrupted(pod) && reason != "Evicted" {
+            continue;
+        }
+        by_reason.entry(reason).or_default().push(pod);
+    }
+    for (reason, pods) in by_reason {
+        let is_many = pods.len() > scene.wanted.max(3);
+        for pod in &pods {
+            let message =
+                pod.status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
+            let words = format!("{} pods ended with {reason}: {}", pods.len(), text::tidy(message));
+            let symptom = Symptom::of(&r::ENDED, words)
+                .keyed(reason)
+                .hint("look at what the pod asks for and what its nodes have")
+                .settles(if is_many { Settles::Now } else { Settles::Never });
+            symptoms.push(symptom.on(pod, None));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What is remembered from look to look: how containers ended, when pods were ready, since when a
+//! symptom has been there. A status shows only the last end of a container, so each one is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::jiff::Timestamp;
+
+use super::scene::{Role, Scene, age, containers};
+use super::text;
+use crate::rollout::observe::{is_alive, is_ready};
+
+/// A symptom that was away for longer than this begins anew when it comes back: between two tries
+/// the kubelet may show another status for a moment.
+const GAP: Duration = Duration::from_secs(15);
+
+/// Everything that was seen.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    exits: BTreeMap<(String, String, String), Exit>,
+    suspicions: BTreeMap<(&'static str, String, String), (Timestamp, Timestamp)>,
+    ready: BTreeMap<String, bool>,
+    was_ready: BTreeSet<String>,
+    flips: BTreeMap<String, usize>,
+}
+
+/// How a container of a new pod ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The pod.
+    pub uid: String,
+    /// The container.
+    pub container: String,
+    /// What the container is to its pod.
+    pub role: Role,
+    /// The exit code.
+    pub code: i32,
+    /// The runtime's reason.
+    pub reason: String,
+    /// The termination message.
+    pub message: String,
+}
+
+impl Exit {
+    /// Returns what must be equal for two ends to be the same fault. Numbers in a message move.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        format!("{} {} {} {}", self.container, self.code, self.reason, text::shape(&self.message))
+    }
+}
+
+impl History {
+    /// Takes one look into account.
+    pub(super) fn look(&mut self, scene: &Scene<'_>) {
+        for pod in &scene.new {
+            self.see_readiness(pod);
+        }
+        for pod in scene.living() {
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            for (status, role) in containers(pod) {
+                for ended in ends(status) {
+                    self.see_end(&uid, status, role, ended);
+                }
+            }
+        }
+    }
+
+    fn see_end(&mut self, uid: &str, status: &ContainerStatus, role: Role, ended: &ContainerStateTerminated) {
+        // An init container is meant to end; what a lost node reports is nobody's end.
+        let is_fine = role == Role::Init && ended.exit_code == 0;
+        if is_fine || ended.reason.as_deref() == Some("ContainerStatusUnknown") {
+            return;
+        }
+        let which = ended.container_id.clone().or_else(|| Some(ended.finished_at.as_ref()?.0.to_string()));
+        let key = (uid.to_owned(), status.name.clone(), which.unwrap_or_default());
+        self.exits.entry(key).or_insert_with(|| Exit {
+            uid: uid.to_owned(),
+            container: status.name.clone(),
+            role,
+            code: ended.exit_code,
+            reason: ended.reason.clone().unwrap_or_default(),
+            message: ended.message.clone().unwrap_or_default(),
+        });
+    }
+
+    fn see_readiness(&mut self, pod: &Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let is_ready = is_ready(pod);
+        let was_ready = self.ready.insert(uid.clone(), is_ready).unwrap_or(false);
+        if is_ready {
+            self.was_ready.insert(uid);
+        } else if was_ready && is_alive(pod) {
+            *self.flips.entry(uid).or_default() += 1;
+        }
+    }
+
+    /// Returns the ends of a pod's container, in no order that matters.
+    pub fn exits<'a>(&'a self, uid: &'a str, container: &'a str) -> impl Iterator<Item = &'a Exit> {
+        self.exits.values().filter(move |exit| exit.uid == uid && exit.container == container)
+    }
+
+    /// Returns whether a pod was ready at any look.
+    #[must_use]
+    pub fn was_ready(&self, pod: &Pod) -> bool {
+        pod.metadata.uid.as_ref().is_some_and(|uid| self.was_ready.contains(uid))
+    }
+
+    /// Returns how often a pod lost its readiness without being asked to end.
+    #[must_use]
+    pub fn flips(&self, pod: &Pod) -> usize {
+        pod.metadata.uid.as_ref().and_then(|uid| self.flips.get(uid)).copied().unwrap_or(0)
+    }
+
+    /// Forgets flips that came before a window that begins now.
+    pub fn begin_to_settle(&mut self) {
+        self.flips.clear();
+    }
+
+    /// Returns since when a symptom has been there, and notes that it is there now.
+    pub(super) fn since(&mut self, rule: &'static str, key: &str, uid: &str, now: Timestamp) -> Timestamp {
+        let entry = self.suspicions.entry((rule, key.to_owned(), uid.to_owned())).or_insert((now, now));
+        entry.1 = now;
+        entry.0
+    }
+
+    pub(super) fn forget_what_passed(&mut self, now: Timestamp) {
+        self.suspicions.retain(|_, (_, last)| age(now, *last) <= GAP);
+    }
+
+    pub(super) fn forget_suspicions(&mut self) {
+        self.suspicions.clear();
+    }
+}
+
+/// Returns the ends that a status shows: the current one and the one before.
+fn ends(status: &ContainerStatus) -> impl Iterator<Item = &ContainerStateTerminated> {
+    let now = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+    let before = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    now.into_iter().chain(before)
+}
+
+/// Returns how many times a container has ended, as far as its status alone tells: each restart was
+/// an end, and one that does not run now has ended once more.
+#[must_use]
+pub fn ended(status: &ContainerStatus) -> usize {
+    let state = status.state.as_ref();
+    let is_down = state.is_some_and(|state| state.terminated.is_some())
+        || (state.is_some_and(|state| state.waiting.is_some())
+            && status.last_state.as_ref().is_some_and(|state| state.terminated.is_some()));
+    usize::try_from(status.restart_count).unwrap_or(0) + usize::from(is_down)
+}

@@ -1,0 +1,1 @@
+//! What is final, what may pass, and what is counted.
