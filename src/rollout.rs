@@ -13,10 +13,12 @@ pub mod driver;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
+pub mod history;
 pub mod learned;
 pub mod observe;
 pub mod order;
 pub mod outcome;
+pub mod outside;
 pub mod plan;
 pub mod preflight;
 pub mod proof;

@@ -25,6 +25,12 @@ pub const JOURNAL: &str = "rollway.dev/rollout";
 /// What replaces the journal. The controller copies the Deployment's annotations to the new
 /// ReplicaSet and `kubectl rollout undo` copies them back: a removed journal would come back to life.
 pub const FINISHED: &str = "finished";
+/// How the last rollout that is over ended, one of the words of `outcome`.
+pub const OUTCOME: &str = "rollway.dev/outcome";
+/// The last rollouts, as JSON. ReplicaSets remember them too, but a detached drain deletes its own.
+pub const HISTORY: &str = "rollway.dev/history";
+/// On the Lease of a workload: the images that its holder rolls to.
+pub const WANTED: &str = "rollway.dev/wanted";
 /// On the Deployment's pods: how many seconds the app itself goes on serving after SIGTERM.
 pub const DRAINS: &str = "rollway.dev/drains";
 /// On a detached pod, as a label: the Deployment it came from.
@@ -59,6 +65,13 @@ pub struct Journal {
     /// The images of the other containers that are rolled with the first, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<String, Swap>,
+    /// Which run ended early and when; the next one goes on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<String>,
+    /// The image of a run that brings this rollout to an end in order to write its own: the run that
+    /// began it must stop. Where the credentials have Leases, those say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<String>,
 }
 
 /// One image in another's place.
@@ -98,6 +111,8 @@ impl Journal {
             min_ready_seconds: Value::Null,
             progress_deadline_seconds: Value::Null,
             others: BTreeMap::new(),
+            interrupted: None,
+            taken: None,
         }
     }
 
@@ -128,6 +143,8 @@ mod tests {
             min_ready_seconds: Value::Null,
             progress_deadline_seconds: 600.into(),
             others: BTreeMap::new(),
+            interrupted: None,
+            taken: None,
         };
         assert_eq!(Journal::read(Some(&journal.write())), Some(journal.clone()));
         let swap = Swap { image: "r/m@sha256:b".to_owned(), previous: "r/m:1".to_owned() };

@@ -19,7 +19,7 @@ use super::plan::drain::{Choice, Way};
 use super::proof::Proof;
 use super::report::Reporter;
 use super::verdict::{Goal, Part, Verdict, judge};
-use super::{Error, Order, Outcome, Report, Running, Target, preflight};
+use super::{Error, Order, Outcome, Report, Running, Target, history, preflight};
 use crate::cluster::Cluster;
 use crate::concourse::Interrupted;
 use crate::image::{Digest, Pinned};
@@ -28,6 +28,7 @@ use crate::registry;
 
 mod account;
 mod act;
+mod back;
 mod clock;
 mod doctor;
 mod ending;
@@ -100,6 +101,15 @@ pub async fn running(
 /// When the Deployment is not there, or the API server does not answer.
 pub async fn look(cluster: &Cluster, target: &Target) -> Result<Snapshot, Error> {
     Ok(place(cluster, target).await?.look().await?)
+}
+
+/// Returns what was rolled out before, newest first.
+///
+/// # Errors
+///
+/// When the Deployment is not there, or the API server does not answer.
+pub async fn history(cluster: &Cluster, target: &Target) -> Result<Vec<history::Entry>, Error> {
+    Ok(history::read(&look(cluster, target).await?))
 }
 
 fn running_image(snapshot: &Snapshot) -> Option<Pinned> {
@@ -205,6 +215,10 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
         result = run => result,
         () = interrupted => Err(rollout.interrupted().await),
     };
+    if let Some(retry) = result.as_ref().err().filter(|error| error.class().is_some()).and_then(Error::retry)
+    {
+        rollout.say(retry.words());
+    }
     rollout.report(result)
 }
 
@@ -221,40 +235,49 @@ struct Rollout<'a> {
 
 impl Rollout<'_> {
     async fn run(&self) -> Result<Outcome, Error> {
-        let mut snapshot = self.place.look().await?;
+        let snapshot = self.place.look().await?;
         self.note_look(&snapshot);
         let choice = self.gate(&snapshot).await?;
-        if !self.is_written(&snapshot)
-            && let Some(journal) = snapshot.journal()
-        {
-            snapshot = self.take_over(snapshot, &journal).await?;
-        }
+        let snapshot = match snapshot.journal() {
+            Some(journal) if !self.is_written(&snapshot) => {
+                self.take_over(snapshot, &journal, choice.way).await?
+            }
+            _ => snapshot,
+        };
         if self.is_written(&snapshot) {
-            let goal = self.goal(&snapshot);
-            return match (judge(&goal, &snapshot), snapshot.journal()) {
-                (Verdict::Complete, None) => {
-                    self.say(&format!("already there: {}", self.proof(&snapshot)));
-                    Ok(self.outcome(&snapshot, Ending::AlreadyThere))
-                }
-                (_, Some(_)) => {
-                    self.say(
-                        "an earlier run wrote this image and did not finish: going on from what is there",
-                    );
-                    self.drive(goal, snapshot).await
-                }
-                (_, None) => {
-                    self.say("this image is written already and its pods are on their way: waiting for them");
-                    self.drive(goal, snapshot).await
-                }
-            };
+            return self.attach(snapshot).await;
         }
         self.announce(&snapshot, &choice);
-        let snapshot = self.write(&snapshot, choice.way).await?;
+        let snapshot = self.write(snapshot, choice.way).await?;
         let outcome = self.drive(self.goal(&snapshot), snapshot).await?;
         if let Some(loses) = choice.loses {
             self.say(&format!("note: with this drain requests may have been lost: {loses}"));
         }
         Ok(outcome)
+    }
+
+    /// Goes on from an image that is written already.
+    async fn attach(&self, snapshot: Snapshot) -> Result<Outcome, Error> {
+        let goal = self.goal(&snapshot);
+        let journal = snapshot.journal();
+        if journal.is_none() && judge(&goal, &snapshot) == Verdict::Complete {
+            self.say(&format!("already there: {}", self.proof(&snapshot)));
+            return Ok(self.outcome(&snapshot, Ending::AlreadyThere));
+        }
+        let left = journal.as_ref().and_then(|journal| journal.interrupted.clone());
+        self.say(&match (&journal, left) {
+            (Some(_), Some(left)) => {
+                format!("an earlier run wrote this image and was {left}: going on from what is there")
+            }
+            (Some(_), None) => {
+                "an earlier run wrote this image and did not finish: going on from what is there".to_owned()
+            }
+            (None, _) => {
+                "this image is written already and its pods are on their way: waiting for them".to_owned()
+            }
+        });
+        self.note_written(journal.as_ref().map(|journal| journal.previous.as_str()));
+        self.drive(goal, snapshot).await
     }
 
     fn is_written(&self, snapshot: &Snapshot) -> bool {

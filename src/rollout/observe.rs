@@ -118,6 +118,12 @@ impl Snapshot {
         self.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds) == Some(HOLD)
     }
 
+    /// Returns whether the controller was told to leave the Deployment alone.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true)
+    }
+
     /// Returns the containers of the template.
     #[must_use]
     pub fn containers(&self) -> &[Container] {

@@ -106,8 +106,7 @@ pub fn new_pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
 }
 
 fn paused_lack(snapshot: &Snapshot) -> Option<Lack> {
-    let paused = snapshot.deployment.spec.as_ref().and_then(|spec| spec.paused);
-    if paused == Some(true) { lack(Kind::Controller, "the Deployment is paused") } else { None }
+    if snapshot.is_paused() { lack(Kind::Controller, "the Deployment is paused") } else { None }
 }
 
 fn pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {

@@ -25,15 +25,14 @@ impl Rollout<'_> {
     }
 
     /// Keeps what the rules said.
-    #[expect(dead_code, reason = "for the gate, once its rules find something")]
     pub(super) fn note_findings(&self, findings: &Findings) {
         self.note(|account| account.notes.findings = findings.clone());
     }
 
     /// Keeps the image from before, and that another one is written from now on.
-    pub(super) fn note_written(&self, previous: &str) {
+    pub(super) fn note_written(&self, previous: Option<&str>) {
         self.note(|account| {
-            account.notes.previous = Some(previous.to_owned());
+            account.notes.previous = previous.map(str::to_owned);
             account.written = Some(Instant::now());
         });
     }
@@ -53,6 +52,13 @@ impl Rollout<'_> {
             account.notes.revision = Some(look.revision().to_owned());
             account.notes.pods = Some(pods);
         });
+    }
+
+    /// Returns the image from before, as far as it is known.
+    pub(super) fn previous(&self) -> Option<String> {
+        let mut previous = None;
+        self.note(|account| previous.clone_from(&account.notes.previous));
+        previous
     }
 
     /// Returns how many pods run what was asked for, by their own runtime's word.

@@ -7,21 +7,38 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 
 use super::Rollout;
+use super::steps::lost_race;
 use crate::rollout::Error;
-use crate::rollout::annotations::MANAGER;
-use crate::rollout::observe::{Snapshot, is_alive, is_detached};
+use crate::rollout::annotations::{MANAGER, PREVIOUS};
+use crate::rollout::observe::{Snapshot, annotation, is_alive, is_detached};
 use crate::rollout::plan::drain::Way;
 use crate::rollout::plan::patch::{self, Operations};
 use crate::rollout::plan::step::Step;
 
+/// How often a write may meet another state than the one it was made for.
+const RACES: u32 = 5;
+
 impl Rollout<'_> {
-    pub(super) async fn write(&self, snapshot: &Snapshot, way: Way) -> Result<Snapshot, Error> {
-        let now = now();
-        let operations = patch::write(snapshot, self.order, way, &now);
-        let deployment = self.patch_deployment(operations, "set the image of").await?;
-        self.note_written(snapshot.image());
+    /// Writes the image over the one that was seen. A write that came too late is tried again on what
+    /// is there now, as long as that is the same image: another one is somebody's newer wish.
+    pub(super) async fn write(&self, mut snapshot: Snapshot, way: Way) -> Result<Snapshot, Error> {
+        let seen = snapshot.image().to_owned();
+        let mut races = 0;
+        let deployment = loop {
+            let operations = patch::write(&snapshot, self.order, way, &now());
+            match self.patch_deployment(operations, "set the image of").await {
+                Err(Error::Cluster(error)) if lost_race(&error) && races < RACES => races += 1,
+                done => break done?,
+            }
+            snapshot = self.place.look().await?;
+            if snapshot.image() != seen {
+                return Err(self.changed(&snapshot, None));
+            }
+        };
+        let written = Snapshot { deployment, ..snapshot };
+        self.note_written(annotation(&written.deployment.metadata, PREVIOUS).map(String::as_str));
         self.say("image written");
-        Ok(Snapshot { deployment, ..snapshot.clone() })
+        Ok(written)
     }
 
     pub(super) async fn nudge(&self, snapshot: &Snapshot) -> Result<(), Error> {
@@ -96,6 +113,13 @@ impl Rollout<'_> {
             "all new pods are ready and get traffic: replicaset {name} lets go of the old ones"
         ));
         Ok(())
+    }
+
+    pub(super) async fn patch_set(&self, set: &ReplicaSet, operations: Operations) -> Result<(), Error> {
+        let name = set.name_any();
+        let api = self.place.api::<ReplicaSet>();
+        let patched = api.patch(&name, &parameters(), &json_patch(operations)).await;
+        self.unless_gone(patched.map(drop), &format!("hold the pods of replicaset `{name}`"))
     }
 
     async fn patch_pod(&self, pod: &Pod, operations: Operations) -> Result<(), Error> {

@@ -21,12 +21,26 @@ pub(super) struct Stopwatch {
     refused: Option<Instant>,
     nudged: Instant,
     races: u32,
+    /// Since when somebody has it paused.
+    paused: Option<Instant>,
+    /// For how long it was paused before that.
+    lost: Duration,
 }
 
 impl Stopwatch {
     pub(super) fn new(wait: Duration) -> Self {
         let started = Instant::now();
-        Self { started, wait, ready: None, unrouted: None, refused: None, nudged: started, races: 0 }
+        Self {
+            started,
+            wait,
+            ready: None,
+            unrouted: None,
+            refused: None,
+            nudged: started,
+            races: 0,
+            paused: None,
+            lost: Duration::ZERO,
+        }
     }
 
     /// A write that never meets the state it was made for is not a race but somebody's will.
@@ -45,6 +59,11 @@ impl Stopwatch {
     }
 
     pub(super) fn look(&mut self, goal: &Goal, snapshot: &Snapshot) -> Clocks {
+        if snapshot.is_paused() {
+            self.paused.get_or_insert_with(Instant::now);
+        } else if let Some(paused) = self.paused.take() {
+            self.lost += paused.elapsed();
+        }
         let lack = new_pods_lack(goal, snapshot);
         Clocks {
             ready: since(&mut self.ready, lack.is_none()),
@@ -59,7 +78,13 @@ impl Stopwatch {
             Kind::OldPods | Kind::Endpoints => drain_wait + ENDING,
             _ => Duration::ZERO,
         };
-        self.started.elapsed() > self.wait + extra
+        let paused = self.paused.map_or(Duration::ZERO, |paused| paused.elapsed());
+        self.started.elapsed().saturating_sub(self.lost + paused) > self.wait + extra
+    }
+
+    /// A pause stops the clock of the pods, and has as much time itself.
+    pub(super) fn is_paused_for_good(&self, snapshot: &Snapshot) -> bool {
+        snapshot.is_paused() && self.paused.is_some_and(|paused| paused.elapsed() > self.wait)
     }
 }
 

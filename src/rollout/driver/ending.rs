@@ -6,14 +6,14 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
 use kube::api::{ListParams, LogParams};
 
-use super::{ENDING, Rollout};
-use crate::rollout::annotations::PREVIOUS;
-use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready};
-use crate::rollout::plan::patch;
+use super::Rollout;
+use crate::rollout::Error;
+use crate::rollout::observe::{Snapshot, is_ready};
+use crate::rollout::outcome::class_word;
+use crate::rollout::outside::{self, Change};
 use crate::rollout::report::{Evidence, Progress, pod as describe_pod};
 use crate::rollout::verdict::Lack;
 use crate::rollout::verdict::diagnosis::Cause;
-use crate::rollout::{Error, Left};
 
 /// How many lines of a failing pod's log are shown.
 const LOG_LINES: i64 = 15;
@@ -22,6 +22,7 @@ impl Rollout<'_> {
     /// Says what is missing, pod by pod, and takes back what must not stay half done.
     pub(super) async fn late(&self, look: &Snapshot, lack: &Lack) -> Error {
         self.note_verdict();
+        self.say(&format!("verdict: not all there in time, {} (F801, TIME)", lack.words));
         for pod in look.new_pods().into_iter().filter(|pod| !is_ready(pod)) {
             for line in describe_pod(pod, &self.evidence(pod).await) {
                 self.say(&line);
@@ -36,67 +37,27 @@ impl Rollout<'_> {
         }
     }
 
+    /// Returns what it means that the image is another one now.
+    pub(super) fn changed(&self, look: &Snapshot, previous: Option<&str>) -> Error {
+        let (target, image) = (look.name(), look.image().to_owned());
+        match outside::change(look, previous) {
+            Change::Superseded { by } => Error::Superseded { target, image, by },
+            Change::Reverted { by } => Error::Reverted { target, image, by },
+        }
+    }
+
+    /// Returns that somebody paused it, which nobody but them should undo.
+    pub(super) fn paused(&self, look: &Snapshot, wait: Duration) -> Error {
+        Error::Paused { target: look.name(), by: outside::pauser(look), seconds: wait.as_secs() }
+    }
+
     /// Says why it cannot succeed, and takes back what must not stay half done.
     pub(super) async fn failed(&self, look: &Snapshot, cause: Cause) -> Error {
         self.note_verdict();
+        self.say(&format!("verdict: {cause}, {}", class_word(cause.class)));
         let image = self.order.image.digest.short().to_owned();
         let left = Box::new(self.left(look).await);
         Error::Failed { target: look.name(), image, cause: Box::new(cause), left }
-    }
-
-    async fn left(&self, look: &Snapshot) -> Left {
-        self.take_back(look).await.unwrap_or_else(|error| Left {
-            state: format!("it could not be taken back: {}", crate::failure::chain(&error)),
-            ..self.stays(look)
-        })
-    }
-
-    /// Undoes a detached drain while its old pods still live, and puts settings back in any case.
-    async fn take_back(&self, look: &Snapshot) -> Result<Left, Error> {
-        let Some(journal) = look.journal() else { return Ok(self.stays(look)) };
-        self.attach_all(look).await?;
-        let orphans = look.orphans().filter(|pod| is_alive(pod)).count();
-        let old_live = look.old_pods().iter().filter(|pod| is_alive(pod)).count();
-        if journal.detached && old_live < look.wanted() && orphans > 0 {
-            self.patch_deployment(patch::release(look, &journal), "put back the settings of").await?;
-            let state = format!(
-                "{orphans} old pods serve on; the same put again ends them when the new ones are ready"
-            );
-            return Ok(Left { state, ..self.stays(look) });
-        }
-        if !journal.detached || old_live < look.wanted() {
-            self.patch_deployment(patch::finish(look, &journal), "put back the settings of").await?;
-            return Ok(self.stays(look));
-        }
-        let look = &self.place.look().await?;
-        let undone = self.patch_deployment(patch::undo(look, &journal), "take back the image of").await?;
-        self.say(&format!("taken back: the image is {} again", journal.previous));
-        let snapshot = Snapshot { deployment: undone, ..look.clone() };
-        let goal = self.goal_of(&snapshot);
-        let settle = self.steps(&goal, snapshot, self.order.wait.unwrap_or_default());
-        let state = match tokio::time::timeout(ENDING, settle).await {
-            Ok(Ok(last)) => {
-                let state = format!("rolled back: {} pods run {} again", last.wanted(), journal.previous);
-                return Ok(Left { rolled_back: true, state, next: None });
-            }
-            _ => format!("taken back to {}, whose pods are not all ready yet", journal.previous),
-        };
-        Ok(Left { state, ..Left::default() })
-    }
-
-    /// The new image stays; the next command goes back.
-    fn stays(&self, look: &Snapshot) -> Left {
-        let (namespace, name) = (&self.place.namespace, &self.place.name);
-        let previous = annotation(&look.deployment.metadata, PREVIOUS);
-        let back = previous.map_or_else(
-            || format!("rollout undo deployment/{name}"),
-            |previous| format!("set image deployment/{name} {}={previous}", look.container),
-        );
-        Left {
-            rolled_back: false,
-            state: "the Deployment keeps the new image".to_owned(),
-            next: Some(format!("kubectl -n {namespace} {back}")),
-        }
     }
 
     async fn evidence(&self, pod: &Pod) -> Evidence {

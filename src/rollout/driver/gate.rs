@@ -6,8 +6,9 @@ use super::survey::{Surveyed, Surveyor};
 use super::{Rollout, Site};
 use crate::rollout::observe::Snapshot;
 use crate::rollout::plan::drain::{Choice, choose};
+use crate::rollout::preflight;
 use crate::rollout::preflight::facts::{Asked, Facts, Findings, ImageFacts, Survey};
-use crate::rollout::preflight::{self, rights};
+use crate::rollout::preflight::rights::{self, Need};
 use crate::rollout::report::findings;
 use crate::rollout::{Error, Order, Target};
 
@@ -39,7 +40,7 @@ pub async fn plan(site: &Site<'_>, target: &Target, order: &Order) -> Result<Pla
 
 async fn examine(site: &Site<'_>, place: &Place, order: &Order, snapshot: Snapshot) -> Plan {
     let Surveyed { survey, registry_trouble } = Surveyor::new(site, place, order, &snapshot).survey().await;
-    let obstacle = obstacle(&snapshot, &survey);
+    let obstacle = obstacle(&snapshot, &survey.rights_missing);
     let choice = choose(order, &snapshot, obstacle.as_deref());
     let facts = Facts { snapshot: &snapshot, order, choice: &choice, survey: &survey };
     let findings = preflight::inspect(&facts);
@@ -47,11 +48,11 @@ async fn examine(site: &Site<'_>, place: &Place, order: &Order, snapshot: Snapsh
 }
 
 /// Returns why the old pods cannot be taken out of their Services, if they cannot.
-fn obstacle(snapshot: &Snapshot, survey: &Survey) -> Option<String> {
+pub(super) fn obstacle(snapshot: &Snapshot, rights: &Asked<Vec<Need>>) -> Option<String> {
     if snapshot.routing.is_none() {
         return Some("the credentials may not list services and endpointslices".to_owned());
     }
-    rights::obstacle(survey.rights_missing.known().map(Vec::as_slice))
+    rights::obstacle(rights.known().map(Vec::as_slice))
 }
 
 impl Rollout<'_> {
@@ -69,6 +70,7 @@ impl Rollout<'_> {
             return Ok(choose(self.order, snapshot, None));
         }
         let plan = examine(self.site, &self.place, self.order, snapshot.clone()).await;
+        self.note_findings(&plan.findings);
         self.keep_identities(&plan.survey);
         self.say_trouble(plan.registry_trouble.as_deref());
         for line in findings::lines(&plan.findings, &self.order.policy) {

@@ -88,10 +88,12 @@ impl Rollout<'_> {
             match step {
                 Step::Done => return Ok(look),
                 Step::Gone => return Err(Error::Gone { target: look.name(), again: None }.into()),
-                Step::Superseded(image) => {
+                Step::Superseded(_) => {
                     self.clear(&look).await?;
-                    let by = "somebody else".to_owned();
-                    return Err(Error::Superseded { target: look.name(), image, by }.into());
+                    return Err(self.changed(&look, self.previous().as_deref()).into());
+                }
+                Step::Wait(_) if watch.is_paused_for_good(&look) => {
+                    return Err(self.paused(&look, wait).into());
                 }
                 Step::Wait(lack) if watch.is_late(&lack, self.order.drain_wait) => {
                     return Err(Stop::Late(Box::new(look), lack));

@@ -110,7 +110,7 @@ impl<'a> Surveyor<'a> {
 
     /// Finds out which rights are missing: from the API server's list of rules, and one by one where
     /// that list is said to be incomplete.
-    async fn rights(&self) -> Asked<Vec<Need>> {
+    pub(super) async fn rights(&self) -> Asked<Vec<Need>> {
         let status = self.rules().await;
         let rules = status.as_ref().map_or(&[][..], |status| status.resource_rules.as_slice());
         let lacking: Vec<&Need> =

@@ -4,26 +4,45 @@ use super::Rollout;
 use super::steps::Stop;
 use crate::rollout::Error;
 use crate::rollout::annotations::Journal;
-use crate::rollout::observe::Snapshot;
+use crate::rollout::observe::{Snapshot, is_alive, is_ready};
+use crate::rollout::plan::drain::Way;
 use crate::rollout::verdict::new_pods_lack;
 
 impl Rollout<'_> {
     /// Ends the rollout of another image that an earlier run left half-way: to its end when all its
-    /// pods are ready, else by giving the old pods back to their Services before the new image is written.
-    pub(super) async fn take_over(&self, snapshot: Snapshot, journal: &Journal) -> Result<Snapshot, Error> {
+    /// pods are ready, back to its beginning when some serve and the old ones still can do without
+    /// them, else by giving the old pods back to their Services before the new image is written.
+    pub(super) async fn take_over(
+        &self,
+        snapshot: Snapshot,
+        journal: &Journal,
+        way: Way,
+    ) -> Result<Snapshot, Error> {
         let goal = self.goal_of(&snapshot);
-        if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {
+        let ended = if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {
             self.say(&format!("an unfinished rollout to {} is ready: finishing it first", goal.image));
-            match self.steps(&goal, snapshot, self.order.wait.unwrap_or_default()).await {
-                Ok(_) | Err(Stop::Ended(Error::Superseded { .. })) => {}
-                // Its pods did not stay ready; what it held is undone, and the new image is next.
-                Err(Stop::Late(look, _) | Stop::Hopeless(look, _)) => self.attach_all(&look).await?,
-                Err(Stop::Ended(error)) => return Err(error),
-            }
+            self.steps(&goal, snapshot, self.order.wait.unwrap_or_default()).await.map(drop)
+        } else if way == Way::Detached && serves_half(&snapshot) {
+            self.say(&format!("the unfinished rollout to {} serves in part: going back first", goal.image));
+            self.go_back(&snapshot, journal).await.map(drop)
         } else {
             self.say(&format!("replacing the unfinished rollout to {}", goal.image));
             self.attach_all(&snapshot).await?;
+            Ok(())
+        };
+        match ended {
+            Ok(()) | Err(Stop::Ended(Error::Superseded { .. } | Error::Reverted { .. })) => {}
+            // Its pods did not stay ready; what it held is undone, and the new image is next.
+            Err(Stop::Late(look, _) | Stop::Hopeless(look, _)) => self.attach_all(&look).await?,
+            Err(Stop::Ended(error)) => return Err(error),
         }
         Ok(self.place.look().await?)
     }
+}
+
+/// Returns whether new pods get traffic that a third image would end at once, and all old ones are
+/// still there to take it.
+fn serves_half(snapshot: &Snapshot) -> bool {
+    let old = snapshot.old_pods().into_iter().filter(|pod| is_alive(pod) && is_ready(pod)).count();
+    snapshot.is_held() && snapshot.ready_new_pods() > 0 && old >= snapshot.wanted()
 }

@@ -1,17 +1,24 @@
 //! What is written, as JSON patches. Each begins with `test` operations, so that a write that meets
 //! another state than the one it was made for changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::{Value, json};
 
 use super::drain::Way;
 use crate::rollout::Order;
 use crate::rollout::annotations::{
-    AT, BUILD, DETACHED, DIGEST, FINISHED, HASH, HOLD, JOURNAL, Journal, LABELS, PREVIOUS, Swap, TAG, TOOL,
+    AT, BUILD, DIGEST, FINISHED, HISTORY, HOLD, JOURNAL, Journal, OUTCOME, PREVIOUS, Swap, TAG, TOOL,
 };
-use crate::rollout::observe::{Labels, Slot, Snapshot, annotation, labels, selector};
+use crate::rollout::history::{self, Record};
+use crate::rollout::observe::{Slot, Snapshot, annotation};
+use crate::rollout::outcome::Ending;
+use crate::rollout::outside::{self, Change};
+
+mod pods;
+
+pub use pods::{attach, detach};
 
 /// A list of JSON patch operations.
 pub type Operations = Vec<Value>;
@@ -21,6 +28,17 @@ pub type Operations = Vec<Value>;
 #[must_use]
 pub fn journal(snapshot: &Snapshot, order: &Order, way: Way) -> Journal {
     let known = snapshot.journal();
+    Journal {
+        image: order.image.to_string(),
+        previous: previous(snapshot, known.as_ref()).to_owned(),
+        detached: way == Way::Detached,
+        others: swaps(snapshot, order, known.as_ref()),
+        ..settings(snapshot, known.as_ref())
+    }
+}
+
+/// Returns a journal of the Deployment's own settings and of nothing else.
+fn settings(snapshot: &Snapshot, known: Option<&Journal>) -> Journal {
     let mut spec = to_value(&snapshot.deployment.spec);
     for operation in known.iter().flat_map(|known| put_back(snapshot, known)) {
         if let Some(key) = operation["path"].as_str().and_then(|path| path.strip_prefix("/spec/")) {
@@ -28,13 +46,10 @@ pub fn journal(snapshot: &Snapshot, order: &Order, way: Way) -> Journal {
         }
     }
     Journal {
-        image: order.image.to_string(),
-        previous: previous(snapshot, known.as_ref()).to_owned(),
-        detached: way == Way::Detached,
         strategy: spec["strategy"].clone(),
         min_ready_seconds: spec["minReadySeconds"].clone(),
         progress_deadline_seconds: spec["progressDeadlineSeconds"].clone(),
-        others: swaps(snapshot, order, known.as_ref()),
+        ..Journal::lost("")
     }
 }
 
@@ -74,7 +89,18 @@ pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operati
         Way::Rolling => surge(&journal),
         Way::Plain => Vec::new(),
     });
-    let record = if way == Way::Plain { FINISHED.to_owned() } else { journal.write() };
+    // Nobody stays to finish what nobody waits for.
+    let written = order.wait.is_none().then(|| Ending::Written.word().to_owned());
+    let record = if written.is_some() { FINISHED.to_owned() } else { journal.write() };
+    let build = Some(order.build.url.clone()).filter(|url| !url.is_empty());
+    let rollout = Record {
+        image: journal.image,
+        tag: order.tag.clone(),
+        build: build.clone(),
+        at: now.to_owned(),
+        outcome: written.clone(),
+        revision: None,
+    };
     let tool = concat!("rollway ", env!("CARGO_PKG_VERSION")).to_owned();
     operations.extend(annotate(
         snapshot,
@@ -83,9 +109,11 @@ pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operati
             (DIGEST, Some(order.image.digest.to_string())),
             (TAG, order.tag.clone()),
             (PREVIOUS, Some(journal.previous)),
-            (BUILD, Some(order.build.url.clone()).filter(|url| !url.is_empty())),
+            (BUILD, build),
             (TOOL, Some(tool)),
             (AT, Some(now.to_owned())),
+            (OUTCOME, written),
+            (HISTORY, Some(history::begun(snapshot, rollout))),
         ],
     ));
     operations
@@ -119,96 +147,91 @@ pub fn nudge(snapshot: &Snapshot, now: &str) -> Operations {
     operations
 }
 
-/// Puts everything back and closes the journal.
+/// Puts everything back and closes the journal of what was reached, or of what somebody replaced.
 #[must_use]
 pub fn finish(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let ending = match outside::change(snapshot, Some(&journal.previous)) {
+        _ if snapshot.image() == journal.image => Ending::Rolled,
+        Change::Superseded { .. } => Ending::Superseded,
+        Change::Reverted { .. } => Ending::Reverted,
+    };
+    close(snapshot, journal, ending)
+}
+
+/// Puts everything back and closes the journal. A way back that ends keeps the word for what failed.
+#[must_use]
+pub fn close(snapshot: &Snapshot, journal: &Journal, ending: Ending) -> Operations {
     let mut operations = release(snapshot, journal);
-    operations.extend(annotate(snapshot, &[(JOURNAL, Some(FINISHED.to_owned()))]));
+    let mut pairs = vec![(JOURNAL, Some(FINISHED.to_owned()))];
+    pairs.extend(ended(snapshot, &journal.image, ending));
+    operations.extend(annotate(snapshot, &pairs));
     operations
 }
 
-/// Goes back to the image from before, adding all its pods before any newer one is removed: so the
-/// re-created ReplicaSet starts at full size and adopts the old pods instead of deleting them.
+/// Records how the rollout of `image` ended, unless that is known.
+fn ended(snapshot: &Snapshot, image: &str, ending: Ending) -> Vec<(&'static str, Option<String>)> {
+    let history = history::closed(snapshot, image, ending.word());
+    let pairs = history.map(|history| [(OUTCOME, Some(ending.word().to_owned())), (HISTORY, Some(history))]);
+    pairs.into_iter().flatten().collect()
+}
+
+/// Notes in the journal of the rollout that its run ended early, or that another run ends it.
 #[must_use]
-pub fn undo(snapshot: &Snapshot, journal: &Journal) -> Operations {
+pub fn note(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let mut operations = test_images(snapshot);
+    operations.extend(annotate(snapshot, &[(JOURNAL, Some(journal.write()))]));
+    operations
+}
+
+/// Goes back to the image from before. Unless the strategy is not ours to touch, all its pods are
+/// added before any newer one is removed: so the re-created ReplicaSet starts at full size and adopts
+/// the old pods instead of deleting them. In the detached way the newer pods leave as old ones do.
+#[must_use]
+pub fn undo(snapshot: &Snapshot, journal: &Journal, way: Way) -> Operations {
     let back = Journal {
         image: journal.previous.clone(),
         previous: journal.image.clone(),
-        detached: false,
+        detached: way == Way::Detached,
         others: journal.others.iter().map(|(name, swap)| (name.clone(), swap.reversed())).collect(),
-        ..journal.clone()
+        ..settings(snapshot, Some(journal))
     };
     let mut operations = set_images(snapshot, &back);
     operations.extend(put_back(snapshot, journal));
-    operations.push(set("/spec/strategy", all_at_once()));
-    operations.extend(annotate(
-        snapshot,
-        &[
-            (JOURNAL, Some(back.write())),
-            (DIGEST, Some(digest_of(&back.image)).filter(|digest| !digest.is_empty())),
-            (TAG, None),
-            (PREVIOUS, Some(back.previous)),
-        ],
-    ));
-    operations
-}
-
-/// Takes a pod out of every Service that selects it, and marks it as ours to end. The hash goes too:
-/// no ReplicaSet may adopt a pod that gets no traffic and count it. It also makes the Deployment its
-/// owner (not its controller), so that it goes when the Deployment goes.
-#[must_use]
-pub fn detach(snapshot: &Snapshot, pod: &Pod) -> Operations {
-    let taken: Labels = routing_keys(snapshot, pod)
-        .into_iter()
-        .chain([HASH.to_owned()])
-        .filter_map(|key| labels(&pod.metadata).get(&key).map(|value| (key, value.clone())))
-        .collect();
-    let mut operations = vec![test_uid(pod)];
-    operations.extend(taken.keys().map(|key| remove(&format!("/metadata/labels/{}", escape(key)))));
-    let deployment = &snapshot.deployment.metadata;
-    let name = deployment.name.clone().unwrap_or_default();
-    operations.push(set(&format!("/metadata/labels/{}", escape(DETACHED)), name.clone().into()));
-    if pod.metadata.annotations.is_none() {
-        operations.push(set("/metadata/annotations", json!({})));
-    }
-    let saved = serde_json::to_string(&taken).unwrap_or_default();
-    operations.push(set(&format!("/metadata/annotations/{}", escape(LABELS)), saved.into()));
-    let owner = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": snapshot.uid(),
+    operations.extend(match way {
+        Way::Detached => hold(),
+        Way::Rolling => vec![set("/spec/strategy", all_at_once())],
+        Way::Plain => Vec::new(),
     });
-    operations.push(set("/metadata/ownerReferences", json!([owner])));
+    let mut pairs = vec![
+        (JOURNAL, Some(back.write())),
+        (DIGEST, Some(digest_of(&back.image)).filter(|digest| !digest.is_empty())),
+        (TAG, None),
+        (PREVIOUS, Some(back.previous)),
+    ];
+    pairs.extend(ended(snapshot, &journal.image, Ending::RolledBack));
+    operations.extend(annotate(snapshot, &pairs));
     operations
 }
 
-/// Puts a detached pod back into its Services, as an orphan that its ReplicaSet can adopt.
+/// Makes the pods of a ReplicaSet count as not available, as the hold of the Deployment does for new
+/// ones. Without it the controller sees enough of them the moment they become the new ones again, and
+/// ends at once the pods that it held back until then, whatever traffic they get.
 #[must_use]
-pub fn attach(pod: &Pod) -> Operations {
-    let saved = annotation(&pod.metadata, LABELS);
-    let taken: Labels = saved.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let mut operations = vec![test_uid(pod)];
-    operations.extend(
-        taken
-            .iter()
-            .map(|(key, value)| set(&format!("/metadata/labels/{}", escape(key)), value.clone().into())),
-    );
-    operations.push(remove(&format!("/metadata/labels/{}", escape(DETACHED))));
-    if pod.metadata.owner_references.is_some() {
-        operations.push(remove("/metadata/ownerReferences"));
-    }
-    operations
+pub fn hold_set(set: &ReplicaSet) -> Operations {
+    let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    vec![test("/metadata/uid", uid), self::set("/spec/minReadySeconds", HOLD.into())]
 }
 
-/// Returns the fewest label keys without which no Service selects the pod: a key that several
-/// Services ask for counts once.
-fn routing_keys(snapshot: &Snapshot, pod: &Pod) -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
-    for service in snapshot.services(labels(&pod.metadata)) {
-        let Some(wanted) = selector(service) else { continue };
-        if !wanted.keys().any(|key| keys.contains(key)) {
-            keys.extend(wanted.keys().next().cloned());
-        }
-    }
-    keys
+/// Returns the older ReplicaSets of `image` whose pods still count as available.
+#[must_use]
+pub fn sets_to_hold(snapshot: &Snapshot, image: &str) -> Vec<ReplicaSet> {
+    let is_of = |set: &ReplicaSet| {
+        let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref()?.spec.as_ref());
+        let mut containers = template.iter().flat_map(|spec| &spec.containers);
+        containers.any(|it| it.name == snapshot.container && it.image.as_deref() == Some(image))
+    };
+    let available = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.available_replicas);
+    snapshot.old_sets().filter(|set| is_of(set) && available(set).unwrap_or(0) > 0).cloned().collect()
 }
 
 /// Writes the images of the journal, each where it belongs.
@@ -313,10 +336,6 @@ fn annotate(snapshot: &Snapshot, pairs: &[(&str, Option<String>)]) -> Operations
 
 fn digest_of(image: &str) -> String {
     image.split_once('@').map_or_else(String::new, |(_, digest)| digest.to_owned())
-}
-
-fn test_uid(pod: &Pod) -> Value {
-    test("/metadata/uid", pod.metadata.uid.as_deref().unwrap_or_default())
 }
 
 fn test(path: &str, value: &str) -> Value {

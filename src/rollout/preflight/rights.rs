@@ -34,6 +34,7 @@ pub const NEEDS: &[Need] = &[
     need("list", "", "services", "nothing would be known of the traffic"),
     need("watch", "discovery.k8s.io", "endpointslices", "nothing would be known of the traffic"),
     need("delete", "apps", "replicasets", DETACH),
+    need("patch", "apps", "replicasets", "pods that failed cannot be drained on the way back"),
     need("patch", "", "pods", DETACH),
     need("delete", "", "pods", DETACH),
 ];

@@ -14,7 +14,7 @@ use crate::concourse::{Context, Response};
 use crate::failure::Failure;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
-use crate::rollout::{Drain, Order};
+use crate::rollout::{Drain, OnFailure, Order};
 
 /// How long new pods may take when nobody says.
 const WAIT: u64 = 180;
@@ -51,6 +51,8 @@ pub struct PutParams {
     #[serde(deserialize_with = "drain_seconds")]
     #[schemars(schema_with = "seconds_schema")]
     pub drain_wait: u64,
+    /// What happens to the new image when its pods do not come up: `rollback` or `leave`.
+    pub on_failure: OnFailure,
 }
 
 impl Default for PutParams {
@@ -62,6 +64,7 @@ impl Default for PutParams {
             wait_until_ready: WAIT,
             drain: Drain::default(),
             drain_wait: DRAIN_WAIT,
+            on_failure: OnFailure::default(),
         }
     }
 }
@@ -90,7 +93,7 @@ pub(super) async fn run(
         drain_wait: Duration::from_secs(params.drain_wait),
         build: context.build.clone(),
         policy: crate::rollout::Policy::default(),
-        on_failure: crate::rollout::OnFailure::default(),
+        on_failure: params.on_failure,
         settle: crate::rollout::order::SETTLE,
     };
     let site = Site {

@@ -1,9 +1,13 @@
 //! Each patch, applied: what it tests, what it changes, and that its opposite takes it back.
 
+use k8s_openapi::api::core::v1::Pod;
+
 use super::*;
+use crate::rollout::annotations::HASH;
 use crate::rollout::annotations::HOLD;
 use crate::rollout::fixtures::*;
 use crate::rollout::observe::Routing;
+use crate::rollout::observe::labels;
 use k8s_openapi::api::apps::v1::Deployment;
 
 fn applied<K: serde::Serialize + serde::de::DeserializeOwned>(object: &K, operations: &Operations) -> K {
@@ -97,11 +101,11 @@ fn a_container_with_its_own_image_gets_that_one() {
 fn going_back_takes_every_container_back() {
     let before = mk_several();
     let written = after(&before, &write(&before, &mk_order('b'), Way::Detached, "now"));
-    let back = after(&written, &undo(&written, &written.journal().unwrap()));
+    let back = after(&written, &undo(&written, &written.journal().unwrap(), Way::Rolling));
     assert_eq!(images(&back), images(&before));
     assert_eq!(back.journal().unwrap().others["migrate"].previous, mk_image('b'));
     let only_main = Snapshot { others: Vec::new(), ..written };
-    let back = after(&only_main, &undo(&only_main, &only_main.journal().unwrap()));
+    let back = after(&only_main, &undo(&only_main, &only_main.journal().unwrap(), Way::Rolling));
     assert_eq!(images(&back), images(&before), "also when the run that goes back rolls fewer containers");
 }
 
@@ -118,8 +122,9 @@ fn a_write_changes_nothing_when_another_containers_image_is_not_what_was_seen() 
 fn a_write_records_what_was_asked_for() {
     let tagged =
         changed(&mk_snapshot(), &json!({ "metadata": { "annotations": { TAG: "old", BUILD: "old" } } }));
-    let order = Order { tag: None, ..mk_order('b') };
+    let order = Order { tag: None, wait: None, ..mk_order('b') };
     let snapshot = after(&tagged, &write(&tagged, &order, Way::Plain, "now"));
+    assert_eq!(history::read(&snapshot)[0].outcome.as_deref(), Some("written, not waited for"));
     let of = |key: &str| annotation(&snapshot.deployment.metadata, key).map(String::as_str);
     assert_eq!(of(DIGEST), Some(mk_digest('b').as_str()));
     assert_eq!(of(PREVIOUS), Some(mk_image('a').as_str()));
@@ -217,7 +222,7 @@ fn falling_back_ends_the_hold_and_keeps_the_journal() {
 #[test]
 fn going_back_starts_at_full_size_and_says_so() {
     let snapshot = written(Way::Detached);
-    let back = after(&snapshot, &undo(&snapshot, &snapshot.journal().unwrap()));
+    let back = after(&snapshot, &undo(&snapshot, &snapshot.journal().unwrap(), Way::Rolling));
     assert_eq!(back.image(), mk_image('a'));
     assert!(is_all_at_once(&back) && !back.is_held());
     let of = |key: &str| annotation(&back.deployment.metadata, key).map(String::as_str);
@@ -226,10 +231,43 @@ fn going_back_starts_at_full_size_and_says_so() {
 }
 
 #[test]
+fn how_a_rollout_ended_is_recorded_with_its_last_write() {
+    for way in [Way::Detached, Way::Rolling, Way::Plain] {
+        let written = written(way);
+        let journal = written.journal().unwrap();
+        let word =
+            |look: &Snapshot| annotation(&look.deployment.metadata, OUTCOME).cloned().unwrap_or_default();
+        assert_eq!(word(&written), "", "{way:?}: it is under way");
+        let finished = after(&written, &finish(&written, &journal));
+        assert_eq!(
+            (word(&finished), history::read(&finished)[0].outcome.clone().unwrap()),
+            ("rolled".into(), "rolled".into())
+        );
+        let left = after(&written, &close(&written, &journal, Ending::Left));
+        assert_eq!(word(&left), "failed and left");
+        let back = after(&written, &undo(&written, &journal, way));
+        let back = after(&back, &finish(&back, &back.journal().unwrap()));
+        assert_eq!(word(&back), "failed and rolled back", "{way:?}: the way back does not hide what failed");
+        assert_eq!(settings(&back), settings(&mk_snapshot()), "{way:?}");
+    }
+}
+
+#[test]
+fn a_note_in_the_journal_changes_nothing_else_and_only_over_the_same_image() {
+    let written = written(Way::Detached);
+    let journal = Journal { interrupted: Some("interrupted".to_owned()), ..written.journal().unwrap() };
+    let noted = after(&written, &note(&written, &journal));
+    assert_eq!(noted.journal(), Some(journal.clone()));
+    assert_eq!(noted.deployment.spec, written.deployment.spec);
+    let moved = after(&written, &undo(&written, &journal, Way::Rolling));
+    assert!(refused(&moved.deployment, &note(&written, &journal)));
+}
+
+#[test]
 fn going_back_to_a_tag_leaves_no_digest() {
     let snapshot = written(Way::Detached);
     let journal = Journal { previous: "registry/app:1".to_owned(), ..snapshot.journal().unwrap() };
-    let back = after(&snapshot, &undo(&snapshot, &journal));
+    let back = after(&snapshot, &undo(&snapshot, &journal, Way::Rolling));
     assert_eq!(back.image(), "registry/app:1");
     assert_eq!(annotation(&back.deployment.metadata, DIGEST), None);
 }

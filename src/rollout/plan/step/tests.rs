@@ -12,6 +12,7 @@ use serde_json::json;
 enum Write {
     Deployment(Operations),
     Orphan(ReplicaSet),
+    Set(ReplicaSet, Operations),
     Pod(Pod, Operations),
     Delete(Pod),
 }
@@ -69,6 +70,7 @@ impl<'a> Run<'a> {
         match write {
             Write::Deployment(operations) => self.cluster.patch(&operations),
             Write::Orphan(set) => self.cluster.orphan(set.metadata.name.as_ref()),
+            Write::Set(set, operations) => self.cluster.patch_set(set.metadata.name.as_ref(), &operations),
             Write::Pod(pod, operations) => self.cluster.patch_pod(pod.metadata.name.as_ref(), &operations),
             Write::Delete(pod) => self.cluster.end(pod.metadata.name.as_ref()),
         }
@@ -299,7 +301,7 @@ fn going_back_before_the_old_pods_end_keeps_those_very_pods() {
         for pod in away {
             cluster.patch_pod(pod.metadata.name.as_ref(), &patch::attach(&pod));
         }
-        cluster.patch(&patch::undo(&cluster.look(), &journal));
+        cluster.patch(&patch::undo(&cluster.look(), &journal, Way::Rolling));
         let mut run = Run::new(&mut cluster, usize::MAX);
         assert_eq!(run.roll(&mk_order('a'), Way::Detached), End::Done, "{moment}: {:?}", run.said);
         let names = |cluster: &Cluster| -> std::collections::BTreeSet<Option<String>> {
@@ -489,4 +491,126 @@ fn a_pod_that_an_endpoint_still_names_does_not_end_whatever_the_clock_says() {
     assert_eq!(word(&next(&mk_goal('b'), &look, clocks, SECOND)), "delete");
     look.routing.as_mut().unwrap().slices.push(mk_slice("app", &look.pods));
     assert_eq!(word(&next(&mk_goal('b'), &look, clocks, SECOND)), "wait");
+}
+
+/// Goes back as the driver does: detached pods return, the image from before is written, and the
+/// same steps lead to it.
+fn go_back(cluster: &mut Cluster, way: Way, writes: usize) -> (End, Vec<&'static str>) {
+    let mut run = Run::new(cluster, writes);
+    run.floor = 0;
+    let look = run.cluster.look();
+    let journal = look.journal().expect("a rollout under way");
+    for pod in look.orphans().filter(|pod| is_alive(pod) && is_detached(pod)) {
+        if !run.write(Write::Pod(pod.clone(), patch::attach(pod))) {
+            return (End::Killed, deeds(&run));
+        }
+    }
+    let sets = if way == Way::Detached {
+        patch::sets_to_hold(&run.cluster.look(), &journal.previous)
+    } else {
+        vec![]
+    };
+    for set in sets {
+        let operations = patch::hold_set(&set);
+        if !run.write(Write::Set(set, operations)) {
+            return (End::Killed, deeds(&run));
+        }
+        (0..10).for_each(|_| run.cluster.turn());
+        assert!(patch::sets_to_hold(&run.cluster.look(), &journal.previous).is_empty());
+    }
+    let look = run.cluster.look();
+    if !run.write(Write::Deployment(patch::undo(&look, &journal, way))) {
+        return (End::Killed, deeds(&run));
+    }
+    let end = run.roll(&mk_order('a'), way);
+    (end, deeds(&run))
+}
+
+/// Rolls to an image whose pods are not ready, for a while.
+fn fail(way: Way, broken: bool) -> (Cluster, Cluster) {
+    let before = Cluster::at_rest('a', 3);
+    let mut cluster = before.clone();
+    cluster.broken = broken.then(|| mk_image('b'));
+    let mut run = Run::new(&mut cluster, 1);
+    run.floor = 2;
+    let _ = run.roll(&mk_order('b'), way);
+    for _ in 0..20 {
+        cluster.turn();
+    }
+    (before, cluster)
+}
+
+#[test]
+fn a_failure_goes_back_in_every_way_and_leaves_nothing_behind() {
+    for way in [Way::Detached, Way::Rolling, Way::Plain] {
+        let (before, mut cluster) = fail(way, true);
+        let (end, did) =
+            go_back(&mut cluster, if way == Way::Plain { way } else { Way::Rolling }, usize::MAX);
+        assert_eq!(end, End::Done, "{way:?}: {did:?}");
+        assert_at_rest(&cluster, 'a', &before);
+        let word = cluster.deployment.metadata.annotations.as_ref().unwrap()["rollway.dev/outcome"].clone();
+        assert_eq!(word, "failed and rolled back");
+    }
+}
+
+#[test]
+fn new_pods_that_serve_are_drained_on_the_way_back() {
+    let (before, mut cluster) = fail(Way::Detached, false);
+    assert_eq!(cluster.serving(), 6, "all new pods serve beside the old ones");
+    let (end, did) = go_back(&mut cluster, Way::Detached, usize::MAX);
+    assert_eq!((end, did), (End::Done, vec!["orphan", "release", "detach", "delete", "finish", "done"]));
+    assert_at_rest(&cluster, 'a', &before);
+}
+
+#[test]
+fn a_way_back_killed_at_any_write_is_finished_or_followed_by_another() {
+    for (way, letter) in
+        [(Way::Detached, 'a'), (Way::Rolling, 'a'), (Way::Detached, 'c'), (Way::Rolling, 'c')]
+    {
+        for writes in 0.. {
+            let (before, mut cluster) = fail(Way::Detached, way == Way::Rolling);
+            let (end, _) = go_back(&mut cluster, way, writes);
+            let mut next = Run::new(&mut cluster, usize::MAX);
+            next.floor = 0;
+            let reached = next.roll(&mk_order(letter), Way::Detached);
+            assert_eq!(reached, End::Done, "{way:?} then {letter}, killed after {writes}: {:?}", next.said);
+            cluster.lost = 0;
+            assert_at_rest(&cluster, letter, &before);
+            if end == End::Done {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn after_the_old_pods_have_ended_the_way_back_adds_before_it_removes() {
+    let before = Cluster::at_rest('a', 3);
+    let mut cluster = before.clone();
+    until(&mut cluster, "delete");
+    let all: Vec<Option<String>> = cluster.look().orphans().map(|pod| pod.metadata.name.clone()).collect();
+    for name in all {
+        cluster.end(name.as_ref());
+    }
+    let floor = cluster.serving();
+    let mut run = Run::new(&mut cluster, usize::MAX);
+    run.floor = floor;
+    let look = run.cluster.look();
+    let journal = look.journal().unwrap();
+    assert!(run.write(Write::Deployment(patch::undo(&look, &journal, Way::Detached))));
+    assert_eq!(run.roll(&mk_order('a'), Way::Detached), End::Done, "{:?}", run.said);
+    assert_at_rest(&cluster, 'a', &before);
+}
+
+#[test]
+fn a_pause_is_no_lack_when_everything_is_there() {
+    let mut cluster = Cluster::at_rest('a', 3);
+    let pause = vec![json!({ "op": "add", "path": "/spec/paused", "value": true })];
+    cluster.patch(&pause);
+    cluster.settle();
+    assert_eq!(word(&next(&mk_goal('a'), &cluster.look(), Clocks::default(), SECOND)), "done");
+    let (_, mut cluster) = fail(Way::Detached, true);
+    cluster.patch(&pause);
+    cluster.settle();
+    assert_eq!(word(&next(&mk_goal('b'), &cluster.look(), Clocks::default(), SECOND)), "wait");
 }

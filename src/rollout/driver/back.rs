@@ -1,0 +1,223 @@
+//! The way back of a rollout that failed: the image from before, by compare-and-set, proven by the
+//! same predicate. Where nobody wants it, or it leads nowhere, what stays is put in order.
+
+use std::time::Duration;
+
+use super::gate::obstacle;
+use super::live::Live;
+use super::steps::{Stop, lost_race};
+use super::survey::Surveyor;
+use super::{ENDING, Rollout};
+use crate::failure::chain;
+use crate::registry;
+use crate::rollout::annotations::{Journal, PREVIOUS};
+use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready};
+use crate::rollout::outcome::Ending;
+use crate::rollout::plan::drain::{Way, choose};
+use crate::rollout::plan::patch;
+use crate::rollout::preflight::rights::Need;
+use crate::rollout::verdict::{Kind, Lack};
+use crate::rollout::{Error, Left, OnFailure};
+
+/// How long the registry may take to say whether the image from before is still there.
+const ASKING: Duration = Duration::from_secs(5);
+/// The least that pods of the image from before get to be ready again.
+const LEAST: Duration = Duration::from_secs(60);
+/// How long the controllers may take to see that a ReplicaSet is held.
+const HELD: Duration = Duration::from_secs(5);
+/// How often the write back may meet another state than the one it was made for.
+const RACES: u32 = 5;
+
+impl Rollout<'_> {
+    /// Goes back, or leaves the new image in good order; says what is there then.
+    pub(super) async fn left(&self, look: &Snapshot) -> Left {
+        let went = match self.way_back(look).await {
+            Ok(journal) => {
+                self.go_back(look, &journal).await.map(|state| Left { rolled_back: true, state, next: None })
+            }
+            Err(why) => {
+                self.leave(look).await.map(|state| Left { state: join(&state, why), ..self.stays(look) })
+            }
+        };
+        went.unwrap_or_else(|error| match error {
+            Stop::Late(look, lack) => Left {
+                rolled_back: false,
+                state: format!(
+                    "the image is {} again, whose pods are not all there yet: {}",
+                    look.image(),
+                    lack.words
+                ),
+                next: Some(self.kubectl(&format!("rollout status deployment/{}", self.place.name))),
+            },
+            Stop::Hopeless(look, cause) => Left {
+                rolled_back: false,
+                state: format!(
+                    "the image is {} again, and its pods do not come up either: {cause}",
+                    look.image()
+                ),
+                next: Some(self.kubectl(&format!("describe deployment/{}", self.place.name))),
+            },
+            Stop::Ended(error) => {
+                Left { state: format!("it could not be taken back: {}", chain(&error)), ..self.stays(look) }
+            }
+        })
+    }
+
+    /// Returns what to go back to, or why not.
+    async fn way_back(&self, look: &Snapshot) -> Result<Journal, Option<String>> {
+        if self.order.on_failure == OnFailure::Leave {
+            return Err(None);
+        }
+        let Some(journal) = look.journal() else {
+            return Err(Some("the image was there before this run, so it is not taken back".to_owned()));
+        };
+        if journal.image != look.image() || journal.previous == journal.image || journal.previous.is_empty() {
+            return Err(Some("nobody knows which image ran before".to_owned()));
+        }
+        // Pods that still run need no registry.
+        let old = look.old_pods().into_iter().filter(|pod| is_alive(pod) && is_ready(pod)).count();
+        if old < look.wanted() && self.is_gone(&journal.previous).await {
+            return Err(Some(format!(
+                "there is no way back: {} is gone from its registry",
+                journal.previous
+            )));
+        }
+        Ok(journal)
+    }
+
+    /// Returns whether the registry says that the image is not there any more; silence is not a no.
+    async fn is_gone(&self, image: &str) -> bool {
+        let (name, digest) =
+            image.split_once('@').map_or((image, None), |(name, digest)| (name, digest.parse().ok()));
+        let (repository, tag) = registry::split(name);
+        let Ok(client) = registry::Client::connect(repository, self.site.registry, self.site.log) else {
+            return false;
+        };
+        let asked = async {
+            match (digest, tag) {
+                (Some(digest), _) => client.identities(&digest).await.map(|known| known.is_none()),
+                (None, tag) => client.head(tag.unwrap_or("latest")).await.map(|known| known.is_none()),
+            }
+        };
+        matches!(tokio::time::timeout(ASKING, asked).await, Ok(Ok(true)))
+    }
+
+    /// Puts the image from before back and proves it, with a deadline of its own.
+    pub(super) async fn go_back(&self, look: &Snapshot, journal: &Journal) -> Result<String, Stop> {
+        self.attach_all(look).await?;
+        let (snapshot, previous) = (self.take_back(journal).await?, &journal.previous);
+        self.say(&format!("taken back: the image is {previous} again"));
+        let wait = self.order.wait.unwrap_or_default().max(LEAST);
+        let whole = wait + self.order.drain_wait + ENDING;
+        let goal = self.goal_of(&snapshot);
+        let settled = tokio::time::timeout(whole, self.steps(&goal, snapshot, wait)).await;
+        let last = match settled {
+            Ok(settled) => settled?,
+            Err(_) => return Err(self.unproven(whole).await),
+        };
+        Ok(format!("rolled back: {} pods run {previous} again", last.wanted()))
+    }
+
+    async fn unproven(&self, whole: Duration) -> Stop {
+        let words = format!("not proven within {} s", whole.as_secs());
+        let lack = Lack { kind: Kind::OldPods, words };
+        match self.place.look().await {
+            Ok(look) => Stop::Late(Box::new(look), lack),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Writes the image from before, but only over the image that failed.
+    async fn take_back(&self, journal: &Journal) -> Result<Snapshot, Error> {
+        let mut races = 0;
+        loop {
+            let look = self.place.look().await?;
+            if look.image() != journal.image {
+                return Err(self.changed(&look, Some(&journal.previous)));
+            }
+            let journal = look.journal().unwrap_or_else(|| journal.clone());
+            let way = self.way_of_failed(&look).await;
+            let look = if way == Way::Detached { self.hold_old(look, &journal).await? } else { look };
+            match self.patch_deployment(patch::undo(&look, &journal, way), "take back the image of").await {
+                Ok(deployment) => return Ok(Snapshot { deployment, ..look }),
+                Err(Error::Cluster(error)) if lost_race(&error) && races < RACES => races += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Holds the ReplicaSet that becomes the new one again, so that the one that failed keeps its pods
+    /// until they are drained.
+    async fn hold_old(&self, look: Snapshot, journal: &Journal) -> Result<Snapshot, Error> {
+        let sets = patch::sets_to_hold(&look, &journal.previous);
+        for set in &sets {
+            self.patch_set(set, patch::hold_set(set)).await?;
+        }
+        let mut live = Live::start(&self.place, look.clone());
+        let held = async {
+            while !patch::sets_to_hold(&live.snapshot(), &journal.previous).is_empty() {
+                live.changed().await;
+            }
+        };
+        if !sets.is_empty() && tokio::time::timeout(HELD, held).await.is_err() {
+            self.say(
+                "warning: the old ReplicaSet does not hold its pods: the new ones may end without a drain",
+            );
+        }
+        Ok(self.place.look().await?)
+    }
+
+    /// Returns how the pods that failed leave: those that serve are drained as others are, those that
+    /// never served need no care.
+    async fn way_of_failed(&self, look: &Snapshot) -> Way {
+        let rights = Surveyor::new(self.site, &self.place, self.order, look).rights().await;
+        let way = choose(self.order, look, obstacle(look, &rights).as_deref()).way;
+        let may_hold = |missing: &Vec<Need>| {
+            !missing.iter().any(|need| need.verb == "patch" && need.resource == "replicasets")
+        };
+        let is_drained = look.ready_new_pods() > 0 && rights.known().is_some_and(may_hold);
+        if way == Way::Detached && !is_drained { Way::Rolling } else { way }
+    }
+
+    /// Puts the Deployment's own settings back around the image that stays.
+    async fn leave(&self, look: &Snapshot) -> Result<String, Stop> {
+        let Some(journal) = look.journal() else { return Ok(String::new()) };
+        self.attach_all(look).await?;
+        let orphans = look.orphans().filter(|pod| is_alive(pod)).count();
+        if orphans > 0 {
+            // The journal stays: another run knows from it that these pods are to end.
+            self.patch_deployment(patch::release(look, &journal), "put back the settings of").await?;
+            return Ok(format!(
+                "{orphans} old pods serve on; the same put again ends them when the new ones are ready"
+            ));
+        }
+        self.patch_deployment(patch::close(look, &journal, Ending::Left), "put back the settings of").await?;
+        Ok(String::new())
+    }
+
+    /// The new image stays; the next command goes back.
+    fn stays(&self, look: &Snapshot) -> Left {
+        let name = &self.place.name;
+        let previous = annotation(&look.deployment.metadata, PREVIOUS);
+        let back = previous.map_or_else(
+            || format!("rollout undo deployment/{name}"),
+            |previous| format!("set image deployment/{name} {}={previous}", look.container),
+        );
+        Left {
+            rolled_back: false,
+            state: "the Deployment keeps the new image".to_owned(),
+            next: Some(self.kubectl(&back)),
+        }
+    }
+
+    fn kubectl(&self, words: &str) -> String {
+        format!("kubectl -n {} {words}", self.place.namespace)
+    }
+}
+
+/// Says that the image stays, and what else there is to say.
+fn join(state: &str, why: Option<String>) -> String {
+    let stays = "the Deployment keeps the new image".to_owned();
+    let parts = [Some(stays), why, Some(state.to_owned()).filter(|state| !state.is_empty())];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
