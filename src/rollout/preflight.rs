@@ -1,5 +1,5 @@
-//! Rules that are read off the Deployment before anything is written. A refusal names the rule; a
-//! note is said and the rollout goes on.
+//! The rules that look before anything is written, group by group. They decide from what was found out;
+//! who finds it out, and what is done about a finding, is the driver's.
 
 use self::facts::{Facts, Findings, Rule};
 use super::observe::Snapshot;
@@ -64,6 +64,16 @@ pub fn inspect(facts: &Facts<'_>) -> Findings {
     findings
 }
 
+/// Lets the rules look that still matter where the image is written and its pods are on their way.
+#[must_use]
+pub fn inspect_written(facts: &Facts<'_>) -> Findings {
+    let mut findings = Findings::default();
+    if !target::is_current(facts) {
+        target::inspect_standing(facts, &mut findings);
+    }
+    findings
+}
+
 /// A rule that forbids to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -79,43 +89,6 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} ({})", self.words, self.rule)
     }
-}
-
-/// Refuses what cannot succeed, and notes what the reader should know before it starts.
-///
-/// # Errors
-///
-/// The first rule that forbids to start.
-pub fn check(snapshot: &Snapshot) -> Result<Vec<String>, Refusal> {
-    let name = snapshot.name();
-    let spec = snapshot.deployment.spec.clone().unwrap_or_default();
-    if snapshot.deployment.metadata.deletion_timestamp.is_some() {
-        return Err(Refusal {
-            rule: "T009",
-            words: format!("`{name}` is being deleted"),
-            hint: "run the same put again once it exists".to_owned(),
-        });
-    }
-    if spec.paused == Some(true) {
-        return Err(Refusal {
-            rule: "T004",
-            words: format!("`{name}` is paused: a new image would not roll"),
-            hint: resume(&name),
-        });
-    }
-    let mut notes = Vec::new();
-    if snapshot.wanted() == 0 {
-        notes.push("0 replicas: the image is set, nothing can be proven".to_owned());
-    }
-    if is_recreate(snapshot) {
-        notes.push("strategy Recreate stops every pod first: there will be an outage".to_owned());
-    }
-    Ok(notes)
-}
-
-fn resume(name: &str) -> String {
-    let (namespace, deployment) = name.split_once('/').unwrap_or(("default", name));
-    format!("kubectl -n {namespace} rollout resume deployment/{deployment}")
 }
 
 /// Returns whether the Deployment stops all old pods before it starts new ones.

@@ -59,27 +59,30 @@ impl Rollout<'_> {
     /// Lets the rules look before anything is written, and returns the way that the old pods will go.
     /// Where the image is written already there is nothing to refuse: only its digests are asked for.
     pub(super) async fn gate(&self, snapshot: &Snapshot) -> Result<Choice, Error> {
-        for note in preflight::check(snapshot).map_err(Error::Preflight)? {
-            self.say(&format!("note: {note}"));
-        }
         if self.is_written(snapshot) {
             let surveyor = Surveyor::new(self.site, &self.place, self.order, snapshot);
             let Surveyed { survey, registry_trouble } = surveyor.only_the_images().await;
             self.keep_identities(&survey);
             self.say_trouble(registry_trouble.as_deref());
-            return Ok(choose(self.order, snapshot, None));
+            let choice = choose(self.order, snapshot, None);
+            let facts = Facts { snapshot, order: self.order, choice: &choice, survey: &survey };
+            self.tell(&preflight::inspect_written(&facts))?;
+            return Ok(choice);
         }
         let plan = examine(self.site, &self.place, self.order, snapshot.clone()).await;
         self.note_findings(&plan.findings);
         self.keep_identities(&plan.survey);
         self.say_trouble(plan.registry_trouble.as_deref());
-        for line in findings::lines(&plan.findings, &self.order.policy) {
+        self.tell(&plan.findings)?;
+        Ok(plan.choice)
+    }
+
+    /// Says what was found, and refuses where something in it stops the rollout.
+    fn tell(&self, found: &Findings) -> Result<(), Error> {
+        for line in findings::lines(found, &self.order.policy) {
             self.say(&line);
         }
-        match findings::refusal(&plan.findings, &self.order.policy) {
-            Some(refusal) => Err(Error::Preflight(refusal)),
-            None => Ok(plan.choice),
-        }
+        findings::refusal(found, &self.order.policy).map_or(Ok(()), |refusal| Err(Error::Preflight(refusal)))
     }
 
     fn say_trouble(&self, trouble: Option<&str>) {

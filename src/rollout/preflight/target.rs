@@ -1,7 +1,5 @@
 //! Rules about the workload itself (T): whether it is there, at rest, and ours to change.
 
-use std::collections::BTreeSet;
-
 use super::facts::Severity::{Block, Info, Warn};
 use super::facts::{Facts, Findings, Rule};
 use super::is_recreate;
@@ -88,13 +86,18 @@ pub(super) const RULES: &[Rule] = &[
 
 /// Lets each rule look.
 pub(super) fn inspect(facts: &Facts<'_>, findings: &mut Findings) {
-    paused(facts, findings);
+    inspect_standing(facts, findings);
     zero(facts, findings);
     in_flight(facts, findings);
     sick(facts, findings);
     recreate(facts, findings);
-    deleting(facts, findings);
     owned(facts, findings);
+}
+
+/// Lets the rules look that no rollout passes, however far it has come.
+pub(super) fn inspect_standing(facts: &Facts<'_>, findings: &mut Findings) {
+    paused(facts, findings);
+    deleting(facts, findings);
 }
 
 /// Returns whether every pod runs the image and nothing is left to do.
@@ -102,13 +105,14 @@ pub(super) fn is_current(facts: &Facts<'_>) -> bool {
     facts.snapshot.journal().is_none() && judge(&goal(facts), facts.snapshot) == Verdict::Complete
 }
 
-/// Returns what is asked for as a goal. Only the first image's digests were asked for at the registry.
+/// Returns what is asked for as a goal.
 fn goal(facts: &Facts<'_>) -> Goal {
-    let known = facts.survey.image.known().map(|image| image.identities.clone()).unwrap_or_default();
-    let order = facts.order;
+    let (order, survey) = (facts.order, facts.survey);
     let identities = |image: &Pinned| {
-        let known = if *image == order.image { known.clone() } else { BTreeSet::new() };
-        known.into_iter().chain([image.digest.clone()]).collect()
+        let other = survey.other_images.get(&image.to_string());
+        let asked = if *image == order.image { Some(&survey.image) } else { other };
+        let known = asked.and_then(|asked| asked.known()).map(|image| image.identities.clone());
+        known.into_iter().flatten().chain([image.digest.clone()]).collect()
     };
     let part = |name: &String| {
         let image = order.image_of(name);
