@@ -34,9 +34,12 @@ images: build ## build the resource images as OCI archives in dist/ and check wh
 lint: ## check format, lints, documentation and dependencies
 	@tests/run lint
 
-bench: build ## measure `image-digest check` beside skopeo on a local registry
-	@lab/prepare bench
+bench: ## measure a check beside skopeo and, as root on Linux, a rollout on the lab beside kubectl
+	@lab/prepare machine
+	@$(MAKE) --no-print-directory build
+	@lab/prepare bench lab
 	@bench/run
+	@bench/rollout/run
 
 lab-up: ## start the local cluster and registries and print how to use them
 	@lab/prepare machine

@@ -66,6 +66,8 @@ async fn serve(switches: Switches, identity: Identity) -> anyhow::Result<u8> {
     let life = Life::new(identity);
     log(&format!("{} is starting with Java {}", life.identity.name, life.identity.runtime));
 
+    let _memory = filled(switches.allocate);
+
     let serving = accept(switches.clone(), life.clone());
     tokio::pin!(serving);
     let crash = crash(switches.crash_after);
@@ -74,8 +76,10 @@ async fn serve(switches: Switches, identity: Identity) -> anyhow::Result<u8> {
         tokio::select! {
             ended = &mut serving => return ended,
             () = &mut crash => {
-                log(CRASH);
-                return Ok(1);
+                if switches.exit_code > 0 {
+                    log(CRASH);
+                }
+                return Ok(switches.exit_code);
             }
             _ = sigint.recv() => return Ok(130),
             _ = sigterm.recv() => {
@@ -136,6 +140,13 @@ async fn stop_accepting(life: Life, drain_delay: Duration) {
         () = sleep_until(deadline) => life.enter(Phase::Stopping),
         _ = phases.wait_for(|phase| *phase >= Phase::Stopping) => {}
     }
+}
+
+/// Takes so many MiB of memory and writes to every page of it.
+fn filled(mebibytes: usize) -> Vec<u8> {
+    let mut memory = Vec::new();
+    memory.resize(mebibytes << 20, 1);
+    memory
 }
 
 async fn crash(after: Option<Duration>) {

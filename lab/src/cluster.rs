@@ -29,11 +29,17 @@ mod up;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 pub use self::place::Place;
+use self::record::{Record, State};
+
+/// How long a part that is restarted may take.
+const COMES_BACK: Duration = Duration::from_secs(60);
 
 /// A lab that runs, as `lab.json` describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +92,46 @@ impl Lab {
     /// Whether the lab's first process still runs.
     pub fn is_running(&self) -> bool {
         Place::new(&self.checkout).is_ok_and(|place| processes::supervisor(&place) == Some(self.supervisor))
+    }
+
+    /// Kills the part `name` and starts it again; returns when it has shown that it is there.
+    ///
+    /// # Errors
+    /// There is no such part, or it does not come back.
+    pub fn restart(&self, name: &str) -> anyhow::Result<()> {
+        let data = Place::new(&self.checkout)?.data();
+        let marker = record::restart(&data, name);
+        let pid = self.part(name)?;
+        std::fs::write(&marker, "").with_context(|| format!("failed to write `{}`", marker.display()))?;
+        kill_process(pid, Signal::KILL).with_context(|| format!("failed to kill `{name}`"))?;
+        let deadline = Instant::now() + COMES_BACK;
+        // The marker goes when the part was started again; before that its record is the old one.
+        while marker.exists() || Record::load(&data).parts.get(name) != Some(&State::Ready) {
+            ensure!(Instant::now() < deadline, "`{name}` is not ready after {} s", COMES_BACK.as_secs());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Stops the part `name` where it is, as a machine that hangs does, until [`Lab::thaw`].
+    ///
+    /// # Errors
+    /// There is no such part.
+    pub fn freeze(&self, name: &str) -> anyhow::Result<()> {
+        kill_process(self.part(name)?, Signal::STOP).with_context(|| format!("failed to stop `{name}`"))
+    }
+
+    /// Lets a part that was stopped go on.
+    ///
+    /// # Errors
+    /// There is no such part.
+    pub fn thaw(&self, name: &str) -> anyhow::Result<()> {
+        kill_process(self.part(name)?, Signal::CONT).with_context(|| format!("failed to continue `{name}`"))
+    }
+
+    fn part(&self, name: &str) -> anyhow::Result<Pid> {
+        let pid = processes::part(self.supervisor, name).and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        pid.with_context(|| format!("the lab has no part `{name}` that runs"))
     }
 
     /// Returns a command that runs `program` in the lab's network, where node ports, Services and pods answer. It

@@ -44,6 +44,8 @@ pub struct Parts {
     pub labels: BTreeMap<String, String>,
     /// `UID` or `UID:GID`; root where empty.
     pub user: String,
+    /// The processor that it is for, as Go calls it; amd64 where empty.
+    pub architecture: String,
 }
 
 /// An assembled image.
@@ -81,8 +83,9 @@ impl Blob {
 }
 
 impl Image {
-    /// Assembles an image for linux/amd64.
+    /// Assembles an image for linux.
     pub fn new(parts: Parts) -> Self {
+        let architecture = if parts.architecture.is_empty() { "amd64" } else { &parts.architecture };
         let history: Vec<Value> = parts
             .layers
             .iter()
@@ -95,7 +98,7 @@ impl Image {
             CONFIG,
             &json!({
                 "created": CREATED,
-                "architecture": "amd64",
+                "architecture": architecture,
                 "os": "linux",
                 "config": {
                     "User": parts.user,

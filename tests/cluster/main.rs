@@ -4,11 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod chaos;
+mod cost;
+mod counter;
 mod drain;
 mod faces;
+mod fake_node;
+mod faults;
 mod images;
 mod killed;
 mod lies;
+mod proxy;
 mod registries;
+mod rollback;
 mod takeback;
 mod world;

@@ -46,12 +46,23 @@ impl World {
         Self { client: cluster.client, kubeconfig, registry: variable("ROLLWAY_REGISTRY") }
     }
 
+    /// Returns the API server's address.
+    pub(crate) fn api(&self) -> std::net::SocketAddr {
+        let kubeconfig: Value = serde_saphyr::from_str(&self.kubeconfig).unwrap();
+        let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str().unwrap();
+        server.strip_prefix("https://").unwrap().parse().unwrap()
+    }
+
     /// Pushes an image of the sample application and returns `repository@digest`.
     pub(crate) async fn publish(&self, runtime: &str, switches: &[(&str, &str)]) -> String {
         let program = SampleApp::program().unwrap();
         let app = SampleApp::new("foo", &program).runtime(runtime);
-        let app = switches.iter().fold(app, |app, (key, value)| app.switch(key, value));
-        let image = sample_app(&app).unwrap();
+        self.publish_app(&switches.iter().fold(app, |app, (key, value)| app.switch(key, value))).await
+    }
+
+    /// Pushes an image of this application and returns `repository@digest`.
+    pub(crate) async fn publish_app(&self, app: &SampleApp) -> String {
+        let image = sample_app(app).unwrap();
         let registry = Registry::new(&format!("http://{}", self.registry), None, None).unwrap();
         let digest = registry.push(&image, "cluster-tests", "latest").await.unwrap();
         let digest = digest.rsplit_once('@').map_or(digest.clone(), |(_, digest)| digest.to_owned());
@@ -70,6 +81,9 @@ impl World {
             app.apply("v1", "ResourceQuota", &json!({ "spec": { "hard": { "pods": pods.to_string() } } }))
                 .await;
         }
+        for (version, kind, body) in shape.beside {
+            app.apply(version, kind, &serde_json::from_str(body).unwrap()).await;
+        }
         app.apply("v1", "Service", &shape.service()).await;
         app.apply("apps/v1", "Deployment", &shape.deployment()).await;
         app.until("the application serves", |view| view.ready() == shape.replicas).await;
@@ -86,6 +100,14 @@ pub(crate) struct Shape<'a> {
     pub(crate) pre_stop: Option<u64>,
     pub(crate) strategy: Value,
     pub(crate) pod_quota: Option<usize>,
+    /// What the pod template's spec has beyond its container.
+    pub(crate) pod: Value,
+    /// What the container has beyond the usual.
+    pub(crate) container: Value,
+    /// The type of the Service; node ports are few.
+    pub(crate) service: &'a str,
+    /// Version, kind and body of objects that have to be there before it.
+    pub(crate) beside: &'a [(&'a str, &'a str, &'a str)],
 }
 
 impl<'a> Shape<'a> {
@@ -98,15 +120,20 @@ impl<'a> Shape<'a> {
             pre_stop: None,
             strategy: json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": "25%" } }),
             pod_quota: None,
+            pod: json!({}),
+            container: json!({}),
+            service: "NodePort",
+            beside: &[],
         }
     }
 
     fn service(&self) -> Value {
-        json!({ "spec": { "type": "NodePort", "selector": { "app": "app" },
+        json!({ "spec": { "type": self.service, "selector": { "app": "app" },
             "ports": [{ "port": 80, "targetPort": 8080 }] } })
     }
 
-    fn deployment(&self) -> Value {
+    /// Returns the Deployment's body, without a name.
+    pub(crate) fn deployment(&self) -> Value {
         let env: Vec<Value> =
             self.env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
         let mut container = json!({
@@ -119,16 +146,24 @@ impl<'a> Shape<'a> {
         if let Some(seconds) = self.pre_stop {
             container["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": seconds } } });
         }
+        merge(&mut container, &self.container);
+        let mut pod = json!({ "containers": [container], "automountServiceAccountToken": false });
+        merge(&mut pod, &self.pod);
         json!({ "spec": {
             "replicas": self.replicas,
             "strategy": self.strategy,
             "selector": { "matchLabels": { "app": "app" } },
             "template": {
                 "metadata": { "labels": { "app": "app" } },
-                "spec": { "containers": [container], "automountServiceAccountToken": false },
+                "spec": pod,
             },
         } })
     }
+}
+
+/// Adds the keys of `extra`, or replaces them.
+fn merge(object: &mut Value, extra: &Value) {
+    object.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
 }
 
 /// One application under test.
@@ -147,7 +182,8 @@ impl App {
         Api::namespaced(self.world.client.clone(), &self.namespace)
     }
 
-    async fn apply(&self, version: &str, kind: &str, body: &Value) {
+    /// Makes an object called `app`.
+    pub(crate) async fn apply(&self, version: &str, kind: &str, body: &Value) {
         let mut object = body.clone();
         object["apiVersion"] = version.into();
         object["kind"] = kind.into();
@@ -176,13 +212,18 @@ impl App {
 
     /// Waits until a look satisfies `wanted`.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&View) -> bool) -> View {
+        self.until_after(what, wanted, "").await
+    }
+
+    /// Waits until a look satisfies `wanted`, and shows `log` too when none does.
+    pub(crate) async fn until_after(&self, what: &str, wanted: impl Fn(&View) -> bool, log: &str) -> View {
         let started = Instant::now();
         loop {
             let view = self.view().await;
             if wanted(&view) {
                 return view;
             }
-            assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {view:#?}");
+            assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {view:#?}\n{log}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -283,6 +324,11 @@ impl Put {
         false
     }
 
+    /// Returns its process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Returns whether it has not ended yet.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -348,10 +394,34 @@ impl Ended {
 }
 
 /// One look at the namespace.
-#[derive(Debug)]
 pub(crate) struct View {
     pub(crate) deployment: Deployment,
     pub(crate) pods: Vec<Pod>,
+}
+
+impl std::fmt::Debug for View {
+    /// Shows what tells one state from another, which is a few lines of the thousands that there are.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pods = self.pods.iter().map(|pod| {
+            let status = pod.status.clone().unwrap_or_default();
+            let is_ending = pod.metadata.deletion_timestamp.is_some();
+            let containers = status.container_statuses.unwrap_or_default().into_iter();
+            let states: Vec<_> = containers.map(|container| container.state).collect();
+            let image = pod.spec.as_ref().and_then(|spec| spec.containers[0].image.clone());
+            (pod.name_any(), image, pod.labels(), status.phase, is_ending, states)
+        });
+        let annotations = self.deployment.annotations();
+        let replicas = self.deployment.status.as_ref().map(|status| {
+            [status.replicas, status.updated_replicas, status.ready_replicas, status.available_replicas]
+        });
+        formatter
+            .debug_struct("View")
+            .field("settings", &self.settings().to_string())
+            .field("annotations", annotations)
+            .field("replicas, updated, ready, available", &replicas)
+            .field("pods", &pods.collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 impl View {
@@ -377,18 +447,24 @@ impl View {
     /// Asserts that only `replicas` pods of `image` are there, all owned, and that nothing of a rollout is left.
     #[track_caller]
     pub(crate) fn assert_settled(&self, image: &str, replicas: usize, settings: &Value) {
+        self.assert_settled_after(image, replicas, settings, "");
+    }
+
+    /// The same, and shows `log` when it is not so.
+    #[track_caller]
+    pub(crate) fn assert_settled_after(&self, image: &str, replicas: usize, settings: &Value, log: &str) {
         let images = self.images();
-        assert_eq!(images.len(), replicas, "{images:#?}");
-        assert!(images.values().all(|running| running == image), "wanted {image}, have {images:#?}");
+        assert_eq!(images.len(), replicas, "{images:#?}\n{log}");
+        assert!(images.values().all(|running| running == image), "wanted {image}, have {images:#?}\n{log}");
         let orphans: Vec<String> = self
             .pods
             .iter()
             .filter(|pod| pod.owner_references().is_empty())
             .map(ResourceExt::name_any)
             .collect();
-        assert!(orphans.is_empty(), "{orphans:?}");
-        assert_eq!(&self.settings(), settings);
+        assert!(orphans.is_empty(), "{orphans:?}\n{log}");
+        assert_eq!(&self.settings(), settings, "{log}");
         let journal = self.deployment.annotations().get(rollway::rollout::annotations::JOURNAL);
-        assert!(journal.is_none_or(|journal| journal == "finished"), "{journal:?}");
+        assert!(journal.is_none_or(|journal| journal == "finished"), "{journal:?}\n{log}");
     }
 }

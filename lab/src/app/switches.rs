@@ -40,8 +40,12 @@ pub struct Switches {
     pub drain_delay: Duration,
     /// `DRAIN_TIMEOUT` seconds for open requests once the listener is closed; default 20.
     pub drain_timeout: Duration,
-    /// `CRASH_AFTER` seconds it exits with 1; default never.
+    /// `CRASH_AFTER` seconds it exits; default never.
     pub crash_after: Option<Duration>,
+    /// `EXIT_CODE` of that exit; default 1. With 0 it is a job that is done, as an init container's.
+    pub exit_code: u8,
+    /// `ALLOCATE` MiB of memory that it fills before it listens; default 0.
+    pub allocate: usize,
     /// `NEVER_READY=1`: serves, but its health stays out of service.
     pub never_ready: bool,
     /// `PORT`; default 8080.
@@ -73,6 +77,8 @@ impl Switches {
             drain_delay: seconds(&values, "DRAIN_DELAY")?.unwrap_or(Duration::from_secs(5)),
             drain_timeout: seconds(&values, "DRAIN_TIMEOUT")?.unwrap_or(Duration::from_secs(20)),
             crash_after: seconds(&values, "CRASH_AFTER")?,
+            exit_code: parsed(&values, "EXIT_CODE")?.unwrap_or(1),
+            allocate: parsed(&values, "ALLOCATE")?.unwrap_or(0),
             never_ready: matches!(values.get("NEVER_READY").copied(), Some("1" | "true")),
             port: parsed(&values, "PORT")?.unwrap_or(8080),
             address: parsed(&values, "ADDRESS")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -115,7 +121,7 @@ mod tests {
         let switches = Switches::read("", &BTreeMap::new()).unwrap();
         assert_eq!(switches.on_sigterm, OnSigterm::Drain);
         assert_eq!(switches.port, 8080);
-        assert_eq!(switches.crash_after, None);
+        assert_eq!((switches.crash_after, switches.exit_code, switches.allocate), (None, 1, 0));
     }
 
     #[test]
@@ -132,6 +138,8 @@ mod tests {
         assert_eq!(reason, "ON_SIGTERM is `explode`, not drain, graceful, die or ignore");
         let reason = Switches::read("", &environment(&[("START_DELAY", "-1")])).unwrap_err();
         assert_eq!(reason, "START_DELAY is `-1`, not a number of seconds");
+        let reason = Switches::read("EXIT_CODE=256", &BTreeMap::new()).unwrap_err();
+        assert_eq!(reason, "EXIT_CODE is `256`, which cannot be read");
         let reason = Switches::read("CRASH\n", &BTreeMap::new()).unwrap_err();
         assert_eq!(reason, "the switch `CRASH` is not KEY=VALUE");
     }

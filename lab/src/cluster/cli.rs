@@ -1,4 +1,4 @@
-//! `lab up`, `down`, `status`, `exec` and `logs`, and the hidden steps that `up` starts.
+//! `lab up`, `down`, `status`, `exec`, `logs` and `restart`, and the hidden steps that `up` starts.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -41,6 +41,8 @@ pub enum Command {
     Exec(Exec),
     /// Print the log of a part.
     Logs(Logs),
+    /// Kill a part and start it again.
+    Restart(Restart),
     /// Enter the lab's cgroups and become its `unshare`; a step of `up`.
     #[command(hide = true)]
     Launch(Launch),
@@ -85,6 +87,15 @@ pub struct Logs {
     part: Option<String>,
 }
 
+/// `lab restart`.
+#[derive(Debug, clap::Args)]
+pub struct Restart {
+    #[command(flatten)]
+    of: Of,
+    /// The part, as `lab status` names it.
+    part: String,
+}
+
 /// The step that becomes the lab's `unshare`.
 #[derive(Debug, clap::Args)]
 pub struct Launch {
@@ -122,6 +133,11 @@ pub fn run(command: Command, surroundings: &Surroundings) -> anyhow::Result<Exit
         Command::Status(of) => block_on(report(&of, surroundings)),
         Command::Exec(exec) => execute(&exec, surroundings),
         Command::Logs(logs) => show(&logs, surroundings),
+        Command::Restart(restart) => {
+            let place = place(&restart.of, surroundings)?;
+            Lab::load(place.checkout())?.restart(&restart.part)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Launch(step) => {
             launch::launch(&place(&step.of, surroundings)?, &surroundings.executable)?;
             Ok(ExitCode::FAILURE)

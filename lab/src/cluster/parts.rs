@@ -118,6 +118,11 @@ fn controller_manager() -> Part {
             "--bind-address=127.0.0.1".to_owned(),
             "--use-service-account-credentials=true".to_owned(),
             "--leader-elect=false".to_owned(),
+            // Many tests at once are many controllers' work; the usual 20 requests a second would queue it.
+            "--kube-api-qps=500".to_owned(),
+            "--kube-api-burst=1000".to_owned(),
+            // A test of a node that hangs waits that long; the kubelet is heard of every ten seconds.
+            "--node-monitor-grace-period=20s".to_owned(),
             "--allocate-node-cidrs=true".to_owned(),
             "--cluster-cidr=10.244.0.0/16".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),

@@ -25,6 +25,17 @@ pub(crate) fn supervisor(place: &Place) -> Option<u32> {
     })
 }
 
+/// Returns the process of the lab's part whose program is `program`, as the host numbers it.
+pub(crate) fn part(supervisor: u32, program: &str) -> Option<u32> {
+    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let home = namespace(supervisor)?;
+    pids().find(|pid| {
+        let is_program =
+            arguments(*pid).first().is_some_and(|first| first.rsplit('/').next() == Some(program));
+        is_program && namespace(*pid).as_ref() == Some(&home)
+    })
+}
+
 /// Whether any process of the lab runs.
 pub(crate) fn any(place: &Place) -> bool {
     !marked(place).is_empty()

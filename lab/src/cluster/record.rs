@@ -1,7 +1,7 @@
 //! The record of the parts that the supervisor keeps and the host reads.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,11 @@ impl Record {
             State::Starting | State::Ready => None,
         })
     }
+}
+
+/// The file that asks the supervisor to start the part `name` again when it ends, once.
+pub(crate) fn restart(data: &Path, name: &str) -> PathBuf {
+    data.join(format!("{name}.restart"))
 }
 
 #[cfg(test)]

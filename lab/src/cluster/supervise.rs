@@ -1,5 +1,5 @@
 //! The first process of the lab's namespaces: prepares them, starts the parts in order, reaps what ends and keeps
-//! the record that `lab up` and `lab status` read. It never restarts a part: a lab with a dead part says so.
+//! the record that `lab up` and `lab status` read. It restarts a part only when told to: a lab with a dead part says so.
 
 mod children;
 mod surroundings;
@@ -39,7 +39,9 @@ pub(crate) fn supervise(data: &Path) -> anyhow::Result<()> {
 fn start(plan: &Plan, children: &Children) -> anyhow::Result<()> {
     for group in groups(plan.ports) {
         for part in &group {
-            children.start(part.name, command(part.program).args(&part.arguments))?;
+            let mut command = command(part.program);
+            command.args(&part.arguments);
+            children.start(part.name, command)?;
         }
         for part in &group {
             wait(plan, children, part)?;
@@ -49,7 +51,20 @@ fn start(plan: &Plan, children: &Children) -> anyhow::Result<()> {
             children.ready(part.name)?;
         }
     }
-    Ok(())
+    attend(plan, children)
+}
+
+/// Notes for ever which restarted parts are there again.
+fn attend(plan: &Plan, children: &Children) -> anyhow::Result<()> {
+    let parts: Vec<Part> = groups(plan.ports).into_iter().flatten().collect();
+    loop {
+        for name in children.starting() {
+            if parts.iter().any(|part| part.name == name && is_ready(plan, part)) {
+                children.ready(&name)?;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// The command of a part: an environment of its own, so that nothing of the caller's leaks in.

@@ -29,6 +29,12 @@ pub struct SampleApp {
     pub switches: BTreeMap<String, String>,
     /// The static `sample-app` program.
     pub program: PathBuf,
+    /// The image's user; root where empty.
+    pub user: String,
+    /// What the container runs; nothing where empty.
+    pub entrypoint: Vec<String>,
+    /// The processor that the image says it is for; amd64 where empty.
+    pub architecture: String,
 }
 
 impl SampleApp {
@@ -40,6 +46,9 @@ impl SampleApp {
             openssl: OPENSSL.to_owned(),
             switches: BTreeMap::new(),
             program: program.to_owned(),
+            user: USER.to_owned(),
+            entrypoint: vec!["/app/sample-app".to_owned()],
+            architecture: String::new(),
         }
     }
 
@@ -109,10 +118,11 @@ pub fn sample_app(app: &SampleApp) -> anyhow::Result<Image> {
     let labels = labels(app, &layers);
     Ok(Image::new(Parts {
         layers,
-        entrypoint: vec!["/app/sample-app".to_owned()],
+        entrypoint: app.entrypoint.clone(),
         environment: BTreeMap::from([("APP_NAME".to_owned(), format!("app-{}", app.name))]),
         labels,
-        user: USER.to_owned(),
+        user: app.user.clone(),
+        architecture: app.architecture.clone(),
     }))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::{Pid, WaitOptions, WaitStatus, setpriority_process, wait};
 
-use crate::cluster::record::{Record, State};
+use crate::cluster::record::{Record, State, restart};
 
 /// The niceness of the cluster's own parts. A real node keeps processor time for them too: a data plane
 /// that is starved by the pods says nothing about a rollout. What containerd starts stays as it is.
@@ -26,6 +26,7 @@ pub(super) struct Children {
 #[derive(Default)]
 struct Table {
     running: HashMap<u32, String>,
+    commands: HashMap<String, Command>,
     record: Record,
     ended: BTreeMap<String, String>,
 }
@@ -37,12 +38,20 @@ impl Children {
     }
 
     /// Starts the part `name`.
-    pub(super) fn start(&self, name: &str, command: &mut Command) -> anyhow::Result<()> {
+    pub(super) fn start(&self, name: &str, mut command: Command) -> anyhow::Result<()> {
         // The lock is held across the start, so that the reaper cannot look for a child that is not listed yet.
         let mut table = self.table();
-        self.spawn(&mut table, name, command)?;
+        self.spawn(&mut table, name, &mut command)?;
+        table.commands.insert(name.to_owned(), command);
         table.record.parts.insert(name.to_owned(), State::Starting);
         self.save(&table.record)
+    }
+
+    /// Returns the parts that were started and have not shown that they are there.
+    pub(super) fn starting(&self) -> Vec<String> {
+        let table = self.table();
+        let starting = table.record.parts.iter().filter(|(_, state)| **state == State::Starting);
+        starting.map(|(name, _)| name.clone()).collect()
     }
 
     /// Runs `command` to its end, and fails when it does.
@@ -96,6 +105,16 @@ impl Children {
     fn note(&self, pid: u32, status: WaitStatus) -> anyhow::Result<()> {
         let mut table = self.table();
         let Some(name) = table.running.remove(&pid) else { return Ok(()) };
+        if self.is_to_be_restarted(&name)
+            && let Some(mut command) = table.commands.remove(&name)
+        {
+            self.spawn(&mut table, &name, &mut command)?;
+            table.commands.insert(name.clone(), command);
+            table.record.parts.insert(name.clone(), State::Starting);
+            self.save(&table.record)?;
+            // Gone last: whoever asked for it sees `starting` from here on.
+            return fs::remove_file(restart(&self.directory, &name)).context("failed to note a restart");
+        }
         let how = describe(status);
         if let Some(state) = table.record.parts.get_mut(&name) {
             *state = State::Ended(how.clone());
@@ -104,6 +123,10 @@ impl Children {
         table.ended.insert(name, how);
         self.changed.notify_all();
         Ok(())
+    }
+
+    fn is_to_be_restarted(&self, name: &str) -> bool {
+        restart(&self.directory, name).exists()
     }
 
     fn spawn(&self, table: &mut Table, name: &str, command: &mut Command) -> anyhow::Result<()> {

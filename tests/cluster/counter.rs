@@ -1,0 +1,81 @@
+//! A way to the API server that counts: plain http on loopback, as `kubectl proxy` offers it, with the rights of
+//! whoever started it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::world::World;
+
+/// The counter; it ends when it is dropped.
+pub(crate) struct Counter {
+    port: u16,
+    counts: Counts,
+    task: JoinHandle<()>,
+}
+
+/// How many requests of each verb there were.
+type Counts = Arc<Mutex<BTreeMap<String, usize>>>;
+
+impl Counter {
+    pub(crate) async fn start(world: &World) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let counts = Counts::default();
+        let router = Router::new().fallback(forward).with_state((world.client.clone(), counts.clone()));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { port, counts, task }
+    }
+
+    /// Returns a kubeconfig that leads here.
+    pub(crate) fn kubeconfig(&self, namespace: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "counted",
+            "clusters": [{ "name": "lab", "cluster": { "server": format!("http://127.0.0.1:{}", self.port) } }],
+            "users": [{ "name": "anybody", "user": { "token": "none-is-needed" } }],
+            "contexts": [{ "name": "counted", "context": {
+                "cluster": "lab", "user": "anybody", "namespace": namespace,
+            } }],
+        })
+    }
+
+    /// Returns how many requests came since the last call, by verb.
+    pub(crate) fn take(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn forward(State((client, counts)): State<(Client, Counts)>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default();
+    let verb = if query.contains("watch=true") || query.contains("watch=1") {
+        "watch".to_owned()
+    } else {
+        parts.method.as_str().to_lowercase()
+    };
+    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(verb).or_default() += 1;
+    for header in ["authorization", "host", "connection"] {
+        parts.headers.remove(header);
+    }
+    let Ok(body) = to_bytes(body, 16 << 20).await else { return StatusCode::BAD_REQUEST.into_response() };
+    let request = axum::http::Request::from_parts(parts, kube::client::Body::from(body));
+    match client.send(request).await {
+        Ok(answer) => answer.map(Body::new),
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
