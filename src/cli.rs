@@ -23,7 +23,9 @@ pub mod harness;
 pub mod live;
 pub mod order;
 pub mod output;
+pub mod plan;
 pub mod roll;
+pub mod status;
 pub mod workload;
 
 /// Rolls new images out to Kubernetes, and shows what Concourse would do
@@ -38,7 +40,9 @@ struct Cli {
 enum Command {
     Digest(digest::Args),
     Diff(diff::Args),
+    Plan(plan::Args),
     Roll(roll::Args),
+    Status(status::Args),
     Harness(harness::Args),
 }
 
@@ -127,10 +131,23 @@ fn started(
 
 async fn dispatch(command: Command, surroundings: &Surroundings) -> anyhow::Result<Code> {
     match command {
-        Command::Digest(args) => digest::run(args, surroundings).await,
-        Command::Diff(args) => diff::run(args, surroundings).await,
+        Command::Digest(args) => asking(digest::run(args, surroundings), surroundings).await,
+        Command::Diff(args) => asking(diff::run(args, surroundings), surroundings).await,
+        Command::Status(args) => asking(status::run(args, surroundings), surroundings).await,
+        Command::Plan(args) => asking(plan::run(args, surroundings), surroundings).await,
         Command::Roll(args) => roll::run(args, surroundings).await,
         Command::Harness(args) => harness::run(args, surroundings).await,
+    }
+}
+
+/// What only asks has nothing to clean up when it is interrupted.
+async fn asking(
+    answer: impl Future<Output = anyhow::Result<Code>>,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Code> {
+    tokio::select! {
+        answer = answer => answer,
+        () = surroundings.interrupted.clone() => Ok(Code::Interrupted),
     }
 }
 

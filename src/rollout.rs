@@ -24,6 +24,7 @@ pub mod preflight;
 pub mod proof;
 pub mod report;
 pub mod resource;
+pub mod status;
 pub mod verdict;
 
 pub use error::{Error, Left};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
 
 use crate::concourse::Build;
 use crate::exit::Code;
@@ -107,6 +107,40 @@ impl OrderArgs {
         })
     }
 
+    /// Returns what was asked for beyond the defaults, as somebody would type it again.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let mut options = String::new();
+        let mut add = |option: &str, value: &dyn std::fmt::Display| {
+            options.push_str(&format!(" --{option} {value}"));
+        };
+        self.container.iter().for_each(|container| add("container", container));
+        let usual = Usual::parse_from([""]).order;
+        for (option, value, usual) in [
+            ("wait", self.wait, usual.wait),
+            ("drain-wait", self.drain_wait, usual.drain_wait),
+            ("settle", self.settle, usual.settle),
+        ] {
+            if value != usual {
+                add(option, &value);
+            }
+        }
+        let named = |value: Option<clap::builder::PossibleValue>| {
+            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+        };
+        if !matches!(self.drain, Way::Auto) {
+            add("drain", &named(self.drain.to_possible_value()));
+        }
+        if !matches!(self.on_failure, Fallback::Rollback) {
+            add("on-failure", &named(self.on_failure.to_possible_value()));
+        }
+        self.allow.iter().for_each(|rule| add("allow", rule));
+        if self.strict {
+            options.push_str(" --strict");
+        }
+        options
+    }
+
     /// Checks what can be wrong before anybody is asked anything.
     ///
     /// # Errors
@@ -119,6 +153,13 @@ impl OrderArgs {
         };
         self.allow.iter().map(known).collect::<Result<_, UnknownRule>>().map_err(Failure::from)
     }
+}
+
+/// The options alone, to know their defaults.
+#[derive(clap::Parser)]
+struct Usual {
+    #[command(flatten)]
+    order: OrderArgs,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +193,15 @@ impl Explain for UnknownRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_are_those_that_were_typed_and_say_the_same_again() {
+        let typed = |line: &str| Usual::parse_from(line.split(' ')).order.options();
+        assert_eq!(typed("x"), "");
+        let all = " --container app --wait 60 --drain-wait 5 --settle 0 --drain rolling --on-failure leave \
+                   --allow D401 --strict";
+        assert_eq!(typed(&format!("x{all}")), all);
+    }
 
     #[test]
     fn an_unknown_rule_is_told_with_the_nearest() {

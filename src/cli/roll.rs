@@ -99,7 +99,8 @@ async fn report(args: Args, surroundings: &Surroundings) -> anyhow::Result<Repor
         containers: args.order.container.clone(),
     };
     let order = args.order.order(image, tag)?;
-    let reporter = reporter(surroundings);
+    let title = format!("{}/{} → {}", target.namespace, target.deployment, order.image.digest.short());
+    let reporter = reporter(&title, surroundings);
     let site = Site {
         cluster: &cluster,
         registry: &access,
@@ -110,9 +111,9 @@ async fn report(args: Args, surroundings: &Surroundings) -> anyhow::Result<Repor
     Ok(driver::roll(&site, &target, &order).await)
 }
 
-fn reporter(surroundings: &Surroundings) -> Box<dyn Reporter> {
+fn reporter(title: &str, surroundings: &Surroundings) -> Box<dyn Reporter> {
     if surroundings.stderr_is_live {
-        Box::new(Live::start())
+        Box::new(Live::start(title))
     } else {
         Box::new(Lines::to(surroundings.log.clone()))
     }

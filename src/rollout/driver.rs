@@ -35,6 +35,7 @@ mod ending;
 mod gate;
 pub mod lines;
 mod live;
+pub mod status;
 mod steps;
 mod survey;
 mod takeover;

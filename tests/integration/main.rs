@@ -3,6 +3,9 @@
 
 mod cli_diff;
 mod cli_digest;
+mod cli_plan;
+mod cli_roll;
+mod cli_status;
 mod executables_contract;
 mod harness_steps;
 mod house;

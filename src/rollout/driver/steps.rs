@@ -84,7 +84,8 @@ impl Rollout<'_> {
                 step = next(goal, &look, watch.look(goal, &look), self.order.drain_wait);
             }
             self.note_look(&look);
-            self.site.reporter.look(&Progress::of(&look, &waits_for(&step)));
+            let progress = Progress::of(&look, &waits_for(&step)).towards(self.order, &look);
+            self.site.reporter.look(&progress);
             match step {
                 Step::Done => return Ok(look),
                 Step::Gone => return Err(Error::Gone { target: look.name(), again: None }.into()),

@@ -27,7 +27,7 @@ fn line(finding: &Finding, blocks: bool) -> String {
 
 /// Returns the rules that could not look, grouped by what they would have needed.
 #[must_use]
-pub fn skipped(findings: &Findings) -> Option<String> {
+pub fn groups(findings: &Findings) -> Vec<(&str, Vec<&str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for skipped in &findings.skipped {
         match groups.iter_mut().find(|(needs, _)| *needs == skipped.needs) {
@@ -35,6 +35,13 @@ pub fn skipped(findings: &Findings) -> Option<String> {
             None => groups.push((&skipped.needs, vec![skipped.rule])),
         }
     }
+    groups
+}
+
+/// Returns the rules that could not look in one line.
+#[must_use]
+pub fn skipped(findings: &Findings) -> Option<String> {
+    let groups = groups(findings);
     let groups: Vec<String> =
         groups.into_iter().map(|(needs, rules)| format!("{needs} ({})", rules.join(", "))).collect();
     (!groups.is_empty()).then(|| format!("not checked for want of: {}", groups.join("; ")))

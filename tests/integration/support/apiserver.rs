@@ -351,6 +351,8 @@ fn line(event: &Value) -> std::io::Result<Bytes> {
 /// Which objects a list or a watch is about.
 struct Filter {
     folder: String,
+    /// What comes after the namespace, in a list of all namespaces.
+    everywhere: Option<String>,
     labels: Vec<(String, String)>,
     name: Option<String>,
 }
@@ -368,15 +370,28 @@ impl Filter {
                 .collect()
         };
         let fields = value("fieldSelector").map(pairs).unwrap_or_default();
+        let everywhere = (!path.contains("/namespaces/")).then(|| path.rsplit('/').next()).flatten();
+        let folder = match everywhere {
+            Some(plural) => format!("{}/namespaces/", path.trim_end_matches(&format!("/{plural}"))),
+            None => format!("{path}/"),
+        };
         Self {
-            folder: format!("{path}/"),
+            folder,
+            everywhere: everywhere.map(|plural| format!("/{plural}/")),
             labels: value("labelSelector").map(pairs).unwrap_or_default(),
             name: fields.into_iter().find(|(key, _)| key == "metadata.name").map(|(_, name)| name),
         }
     }
 
     fn fits(&self, path: &str, object: &Value) -> bool {
-        let name = path.strip_prefix(&self.folder).filter(|name| !name.contains('/'));
+        let inside = path.strip_prefix(&self.folder);
+        let name = match &self.everywhere {
+            Some(plural) => {
+                inside.and_then(|inside| inside.split_once(plural.as_str())).map(|(_, name)| name)
+            }
+            None => inside,
+        };
+        let name = name.filter(|name| !name.contains('/'));
         let is_named = name.is_some_and(|name| self.name.as_ref().is_none_or(|wanted| wanted == name));
         let labels = &object["metadata"]["labels"];
         is_named && self.labels.iter().all(|(key, value)| labels[key] == json!(value))
@@ -387,8 +402,12 @@ impl Filter {
 fn collection(path: &str) -> Option<(String, String)> {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (version, plural) = match parts.as_slice() {
-        ["api", version, "namespaces", _, plural] => ((*version).to_owned(), *plural),
-        ["apis", group, version, "namespaces", _, plural] => (format!("{group}/{version}"), *plural),
+        ["api", version, "namespaces", _, plural] | ["api", version, plural] => {
+            ((*version).to_owned(), *plural)
+        }
+        ["apis", group, version, "namespaces", _, plural] | ["apis", group, version, plural] => {
+            (format!("{group}/{version}"), *plural)
+        }
         _ => return None,
     };
     let kind = match plural {
