@@ -10,6 +10,8 @@ use crate::concourse::Build;
 use crate::exit::Code;
 use crate::failure::{Explain, Failure};
 use crate::image::Pinned;
+use crate::rollout::order::canary::{Share, seconds};
+use crate::rollout::order::{Canary, Probe};
 use crate::rollout::{Drain, OnFailure, Order, Policy, order, preflight};
 
 /// How a rollout goes.
@@ -40,6 +42,15 @@ pub struct OrderArgs {
     /// How many seconds the finished rollout must hold still: no restart, no pod that loses readiness
     #[arg(long, default_value_t = order::SETTLE.as_secs(), value_name = "SECONDS")]
     settle: u64,
+    /// How many new pods go first and are watched: a number, or a share like `10%`
+    #[arg(long, value_name = "PODS")]
+    canary: Option<Share>,
+    /// For how long the canary is watched: seconds, or `90s`, `2m`
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds, requires = "canary")]
+    canary_hold: Duration,
+    /// An address to ask all the while; requests that fail fail the rollout
+    #[arg(long, value_name = "URL")]
+    probe: Option<String>,
 }
 
 /// The drains of the resource, as the command line spells them.
@@ -91,9 +102,9 @@ impl OrderArgs {
     ///
     /// # Errors
     ///
-    /// When `--allow` names a rule that there is not.
+    /// When `--allow` names a rule that there is not, or an option says something impossible.
     pub fn order(&self, image: Pinned, tag: Option<String>) -> Result<Order, Failure> {
-        Ok(Order {
+        let order = Order {
             image,
             images: BTreeMap::new(),
             tag,
@@ -104,7 +115,11 @@ impl OrderArgs {
             policy: Policy { allow: self.allowed()?, strict: self.strict },
             on_failure: self.on_failure.into(),
             settle: Duration::from_secs(self.settle),
-        })
+            canary: self.canary.map(|pods| Canary { pods, hold: self.canary_hold, checks: None }),
+            probe: self.probe.clone().map(Probe::of),
+        };
+        order.inspect()?;
+        Ok(order)
     }
 
     /// Returns what was asked for beyond the defaults, as somebody would type it again.

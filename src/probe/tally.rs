@@ -35,7 +35,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) fn words(self) -> &'static str {
+    /// Returns the same in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
         match self {
             Self::Connect => "no connection",
             Self::Reset => "the connection was reset",

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::plan::drain::Way;
+
 /// The field manager of every write.
 pub const MANAGER: &str = "rollway";
 /// The digest that was asked for.
@@ -72,6 +74,18 @@ pub struct Journal {
     /// began it must stop. Where the credentials have Leases, those say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<String>,
+    /// The canary that goes first, until it is widened to all pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryMark>,
+}
+
+/// A canary that is watched, and how it goes on when it passes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryMark {
+    /// How many new pods there are beside the old ones.
+    pub pods: u32,
+    /// The way of the others.
+    pub way: Way,
 }
 
 /// One image in another's place.
@@ -113,6 +127,7 @@ impl Journal {
             others: BTreeMap::new(),
             interrupted: None,
             taken: None,
+            canary: None,
         }
     }
 
@@ -145,6 +160,7 @@ mod tests {
             others: BTreeMap::new(),
             interrupted: None,
             taken: None,
+            canary: None,
         };
         assert_eq!(Journal::read(Some(&journal.write())), Some(journal.clone()));
         let swap = Swap { image: "r/m@sha256:b".to_owned(), previous: "r/m:1".to_owned() };

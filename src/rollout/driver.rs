@@ -24,6 +24,7 @@ use crate::cluster::Cluster;
 use crate::concourse::Interrupted;
 use crate::image::{Digest, Pinned};
 use crate::log::Log;
+use crate::probe::load::Prober;
 use crate::registry;
 
 mod account;
@@ -33,6 +34,7 @@ mod clock;
 mod doctor;
 mod ending;
 mod gate;
+mod guard;
 pub mod lines;
 mod live;
 pub mod status;
@@ -209,7 +211,8 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
         }
     };
     let (identities, account, seen) = (OnceCell::new(), Mutex::default(), Mutex::default());
-    let rollout = Rollout { site, place, order, identities, started, account, seen };
+    let prober = Mutex::default();
+    let rollout = Rollout { site, place, order, identities, started, account, seen, prober };
     let run = rollout.run().fuse();
     futures::pin_mut!(run);
     let result = futures::select_biased! {
@@ -232,6 +235,7 @@ struct Rollout<'a> {
     started: Instant,
     account: Mutex<Account>,
     seen: Mutex<Proof>,
+    prober: Mutex<Option<Prober>>,
 }
 
 impl Rollout<'_> {
@@ -249,6 +253,7 @@ impl Rollout<'_> {
             return self.attach(snapshot).await;
         }
         self.announce(&snapshot, &choice);
+        self.probe(&snapshot).await?;
         let snapshot = self.write(snapshot, choice.way).await?;
         let outcome = self.drive(self.goal(&snapshot), snapshot).await?;
         if let Some(loses) = choice.loses {

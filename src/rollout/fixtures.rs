@@ -217,5 +217,7 @@ pub(crate) fn mk_order(letter: char) -> Order {
         policy: super::Policy::default(),
         on_failure: super::OnFailure::default(),
         settle: Duration::ZERO,
+        canary: None,
+        probe: None,
     }
 }

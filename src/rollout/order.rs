@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::concourse::Build;
 use crate::image::Pinned;
 
+pub mod canary;
+pub mod probe;
+mod wrong;
+
+pub use canary::Canary;
+pub use probe::Probe;
+pub use wrong::Wrong;
+
 /// How long a finished rollout must hold still when nobody says.
 pub const SETTLE: Duration = Duration::from_secs(10);
 
@@ -47,9 +55,37 @@ pub struct Order {
     pub on_failure: OnFailure,
     /// For how long the finished rollout must hold still: no restart, no pod that loses its readiness.
     pub settle: Duration,
+    /// The few pods that go first.
+    pub canary: Option<Canary>,
+    /// What is asked of the application meanwhile.
+    pub probe: Option<Probe>,
 }
 
+/// The longest time to hold still.
+const LONGEST_SETTLE: Duration = Duration::from_secs(3_600);
+
 impl Order {
+    /// Refuses what cannot be meant, before anything is asked or written.
+    ///
+    /// # Errors
+    ///
+    /// The first key that says something impossible.
+    pub fn inspect(&self) -> Result<(), Wrong> {
+        if self.settle > LONGEST_SETTLE {
+            let words = format!("is {}, which is not between 0 and 3600 seconds", self.settle.as_secs());
+            return Err(Wrong::new("settle", words, "leave it out for 10 seconds"));
+        }
+        if let Some(probe) = &self.probe {
+            probe.inspect()?;
+        }
+        let Some(canary) = &self.canary else { return Ok(()) };
+        if self.wait.is_none() {
+            let words = "is set, and nobody stays to watch it".to_owned();
+            return Err(Wrong::new("canary", words, "give the new pods a time to be ready above 0"));
+        }
+        canary.inspect(self.probe.is_some())
+    }
+
     /// Returns the image that the container is to run.
     #[must_use]
     pub fn image_of(&self, container: &str) -> &Pinned {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 
 pub use self::audit::Exits;
@@ -12,11 +12,16 @@ pub use self::floor::Floor;
 use self::floor::Floors;
 use self::ledger::Ledger;
 pub use self::ledger::{Exit, Fate, OldPod};
+pub use self::traffic::{Traffic, verdict};
 use super::observe::{Snapshot, is_alive};
+use super::verdict::diagnosis::Notice;
+use crate::probe::shown;
+use crate::probe::tally::Tally;
 
 mod audit;
 mod floor;
 mod ledger;
+mod traffic;
 
 /// How long a pod must have been out of its Services before it ends, and a new one in them before the
 /// first old one leaves: what a node may take to hear of an endpoint, which is a second, and one more.
@@ -42,6 +47,9 @@ pub struct ProofReport {
     pub old_pods: Vec<OldPod>,
     /// How their containers ended.
     pub exits: Exits,
+    /// What was asked of the application meanwhile, and what it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Traffic>,
     /// What may have cost requests, and what would prevent it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -67,8 +75,8 @@ impl Proof {
     }
 
     /// Takes an event into account, if it is about how an old pod ended.
-    pub fn event(&mut self, event: &Event) {
-        self.ledger.event(event);
+    pub fn notice(&mut self, notice: &Notice) {
+        self.ledger.notice(notice);
     }
 
     /// Returns since when a Service sends traffic to a pod of the new template.
@@ -82,6 +90,16 @@ impl Proof {
     pub fn phase_at(&self, when: Duration) -> &str {
         let before = self.phases.iter().rev().find(|(since, _)| *since <= when);
         before.map_or("before the first look", |(_, phase)| phase)
+    }
+
+    /// Sums up, with the requests of a probe.
+    #[must_use]
+    pub fn report_with(&self, url: &str, tally: &Tally) -> ProofReport {
+        let traffic = Traffic::of(shown(url), tally, |when| self.phase_at(when));
+        let mut report = self.report();
+        report.warnings.extend(traffic.warnings());
+        report.probe = Some(traffic);
+        report
     }
 
     /// Sums up.
@@ -102,7 +120,7 @@ impl Proof {
             ));
         }
         warnings.extend(self.ledger.warnings(&old_pods));
-        ProofReport { floors, overlap_seconds: overlap, old_pods, exits, warnings }
+        ProofReport { floors, overlap_seconds: overlap, old_pods, exits, probe: None, warnings }
     }
 }
 
@@ -120,6 +138,7 @@ impl ProofReport {
         if !words.is_empty() {
             lines.push(words.join("; "));
         }
+        lines.extend(self.probe.as_ref().map(Traffic::words));
         lines
     }
 }

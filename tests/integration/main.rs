@@ -18,6 +18,7 @@ mod image_digest_schema;
 mod layers;
 mod pipelines_load;
 mod pipelines_run;
+mod probe;
 mod registry_client;
 mod rollout_access;
 mod rollout_check;

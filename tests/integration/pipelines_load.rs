@@ -162,3 +162,32 @@ jobs: [{name: j, plan: [{get: r, trigger: true}]}]",
     let outcome = load(&toolkit, &["-c", "p.yml", "--resource-type", &kind]);
     assert!(outcome.stdout.contains(r#"{"source":{},"version":{"digest":"sha256:0"}}"#), "{outcome}");
 }
+
+#[test]
+fn a_canary_reaches_the_put_as_the_type_reads_it() {
+    let toolkit = Toolkit::new();
+    let kind = toolkit.script("type", TYPE);
+    let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
+    let variables =
+        toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
+    let outcome = toolkit
+        .binary("rollway")
+        .args(["harness", "pipeline", "-c", &checkout("pipelines/canary.yml")])
+        .arg("-l")
+        .arg(&variables)
+        .args(["-l", &checkout("ci/app-foo.yml")])
+        .args(["-v", "probe-url=https://app.example.com/", "-v", "prometheus-url=http://prometheus"])
+        .args(["--resource-type", &format!("image-digest={}", kind.display())])
+        .args(["--resource-type", &format!("rollout={}", kind.display())])
+        .run();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let put = outcome.stdout.lines().find_map(|line| line.strip_prefix("deploy #1 | put deployment | {"));
+    let request: serde_json::Value =
+        serde_json::from_str(&format!("{{{}", put.expect("the put's request"))).unwrap();
+    let params: rollway::rollout::resource::PutParams =
+        serde_json::from_value(request["params"].clone()).unwrap();
+    let canary = params.canary.unwrap();
+    assert_eq!((canary.pods.to_string().as_str(), canary.hold.as_secs()), ("10%", 120));
+    assert_eq!(canary.checks.unwrap().len(), 3);
+    assert_eq!(params.probe.unwrap().rps, 20);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use crate::probe::Shaky;
 use crate::support::apiserver::{ApiServer, Seen, TOKEN};
 use crate::support::registry::Registry;
 use crate::support::shop;
@@ -18,7 +19,7 @@ fn toolkit() -> Toolkit {
 fn request(server: &ApiServer, params: &Value) -> String {
     let mut request = json!({
         "source": {"server": server.url(), "token": TOKEN, "namespace": "shop", "deployment": "app"},
-        "params": {"reference": format!("{}:v2@{}", shop::REPOSITORY, shop::digest('b')), "drain": "none"},
+        "params": {"reference": format!("{}:v2@{}", shop::REPOSITORY, shop::digest('b')), "drain": "none", "settle": 0},
     });
     for (key, value) in params.as_object().into_iter().flatten() {
         request["params"][key] = value.clone();
@@ -167,5 +168,61 @@ fn pods_that_report_the_platforms_digest_prove_the_index() {
     let outcome = put(&server, &toolkit(), &json!({"reference": reference}));
     assert_eq!(outcome.json()["version"]["digest"], json!(index), "{outcome}");
     assert!(outcome.stderr.contains("already there"), "{outcome}");
+    assert!(server.writes().is_empty());
+}
+
+#[test]
+fn a_probe_asks_all_the_while_and_its_requests_are_part_of_the_proof() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let app = Shaky::start();
+    let outcome = put(&server, &toolkit(), &json!({"probe": {"url": app.url(), "rps": 50}, "settle": 1}));
+    let fields = outcome.json()["metadata"].clone();
+    let proof = fields.as_array().unwrap().iter().find(|field| field["name"] == "proof").unwrap();
+    assert!(proof["value"].as_str().unwrap().contains("probe: 0 of "), "{outcome}");
+    assert!(outcome.stderr.contains("settle"), "{outcome}");
+}
+
+#[test]
+fn an_address_that_does_not_answer_stops_a_rollout_before_it_writes() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://bob:canary@{nobody}/health?key=canary");
+    let outcome = put(&server, &toolkit(), &json!({"probe": {"url": url, "rps": 50}}));
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let words = format!(
+        "`probe.url` does not answer before anything is written: http://{nobody}/health: no connection"
+    );
+    assert!(outcome.stderr.contains(&words) && outcome.stderr.contains("hint: make it answer"), "{outcome}");
+    assert!(!outcome.stderr.contains("canary"), "{outcome}");
+    assert!(server.writes().is_empty());
+    let metric = json!({"prometheus": {"url": format!("http://{nobody}"), "query": "up", "min": 1}});
+    let outcome = put(&server, &toolkit(), &json!({"canary": {"checks": [metric]}}));
+    assert!(outcome.stderr.contains("the canary's metric `up` cannot be asked"), "{outcome}");
+    assert!(server.writes().is_empty());
+}
+
+#[test]
+fn keys_that_say_something_impossible_are_told_before_anything_is_written() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    for (params, wanted) in [
+        (
+            json!({"canary": {"checks": ["probe"]}}),
+            "`canary.checks` asks for `probe`, and there is no `probe`",
+        ),
+        (json!({"canary": {}, "wait_until_ready": 0}), "`canary` is set, and nobody stays to watch it"),
+        (
+            json!({"probe": {"url": "app"}}),
+            "`probe.url` has the address `app`, which is no URL that can be asked",
+        ),
+        (json!({"settle": 3601}), "`params.settle` is 3601, which is not between 0 and 3600 seconds"),
+        (json!({"canary": {"pods": "100%"}}), "`100%` is not a number of pods above 0"),
+    ] {
+        let outcome = put(&server, &toolkit(), &params);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stderr.contains(wanted), "{outcome}");
+    }
     assert!(server.writes().is_empty());
 }

@@ -64,6 +64,10 @@ impl Rollout<'_> {
                     self.orphan(&set).await?;
                 }
             }
+            Step::Widen(journal) => {
+                self.patch_deployment(patch::widen(look, &journal), "go on after the canary with").await?;
+                self.say("the canary goes on: all other pods follow");
+            }
             Step::Release(journal) => {
                 self.patch_deployment(patch::release(look, &journal), "put back the settings of").await?;
                 self.say("the Deployment's own settings are back");

@@ -65,7 +65,9 @@ impl Rollout<'_> {
 
     /// Returns what to go back to, or why not.
     async fn way_back(&self, look: &Snapshot) -> Result<Journal, Option<String>> {
-        if self.order.on_failure == OnFailure::Leave {
+        let is_canary = look.journal().is_some_and(|journal| journal.canary.is_some());
+        // A canary that failed must not go on, and what holds it back is not to stay.
+        if self.order.on_failure == OnFailure::Leave && !is_canary {
             return Err(None);
         }
         let Some(journal) = look.journal() else {

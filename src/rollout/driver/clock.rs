@@ -49,6 +49,11 @@ impl Stopwatch {
         self.races <= RACES
     }
 
+    /// The pods that come after the canary have as much time as it had.
+    pub(super) fn begin_again(&mut self) {
+        self.started = Instant::now();
+    }
+
     /// Refused pods may fit as soon as an old one is gone.
     pub(super) fn is_time_to_nudge(&mut self) -> bool {
         let is_time = self.nudged.elapsed() > NUDGE;
@@ -69,6 +74,7 @@ impl Stopwatch {
             ready: since(&mut self.ready, lack.is_none()),
             unrouted: since(&mut self.unrouted, snapshot.is_every_orphan_out()),
             refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room)),
+            ..Clocks::default()
         }
     }
 

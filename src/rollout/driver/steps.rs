@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::clock::Stopwatch;
 use super::doctor::Doctor;
+use super::guard::Guard;
 use super::live::Live;
 use super::{BLIND, Rollout};
 use crate::cluster;
@@ -39,12 +40,19 @@ impl Rollout<'_> {
     /// Waits for the goal, or only for the controller to have seen it.
     pub(super) async fn drive(&self, goal: Goal, snapshot: Snapshot) -> Result<Outcome, Error> {
         if let Some(wait) = self.order.wait {
+            if let Some(probe) = &self.order.probe {
+                self.start_prober(probe)?;
+            }
             let last = match self.steps(&goal, snapshot, wait).await {
                 Ok(last) => last,
                 Err(Stop::Late(look, lack)) => return Err(self.late(&look, &lack).await),
-                Err(Stop::Hopeless(look, cause)) => return Err(self.failed(&look, *cause).await),
+                Err(Stop::Hopeless(look, cause)) => {
+                    self.tell_failures();
+                    return Err(self.failed(&look, *cause).await);
+                }
                 Err(Stop::Ended(error)) => return Err(error),
             };
+            self.stop_prober().await;
             self.testify();
             self.say(&format!("done: {}", self.proof(&last)));
             return Ok(self.outcome(&last, Ending::Rolled));
@@ -71,17 +79,22 @@ impl Rollout<'_> {
     ) -> Result<Snapshot, Stop> {
         let mut live = Live::start(&self.place, snapshot);
         let mut watch = Stopwatch::new(wait);
-        let mut doctor = Doctor::default();
+        let (mut doctor, mut guard) = (Doctor::default(), Guard::new(self, goal));
         loop {
             let mut look = live.snapshot();
-            self.witness(&look, &live.gone());
-            let clocks = watch.look(goal, &look);
+            let gone = live.gone();
+            self.witness(&look, &gone, live.notices.iter());
+            if let Some(cause) = guard.look(self, goal, &look).await {
+                return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
+            }
+            let clocks = guard.clocks(self, watch.look(goal, &look));
             let mut step = next(goal, &look, clocks, self.order.drain_wait);
-            if !matches!(step, Step::Wait(_) | Step::Drain(_)) {
+            if !matches!(step, Step::Wait(_) | Step::Drain(_) | Step::Test | Step::Settle) {
                 // What writes or ends the loop is decided on a list: a watch may be behind.
                 look = self.place.look_before(&step).await?;
                 live.refresh(&look);
-                step = next(goal, &look, watch.look(goal, &look), self.order.drain_wait);
+                let clocks = guard.clocks(self, watch.look(goal, &look));
+                step = next(goal, &look, clocks, self.order.drain_wait);
             }
             self.note_look(&look);
             let progress = Progress::of(&look, &waits_for(&step)).towards(self.order, &look);
@@ -108,15 +121,27 @@ impl Rollout<'_> {
                     }
                     self.listen(&mut live).await?;
                 }
-                Step::Drain(_) => self.listen(&mut live).await?,
-                step => match self.act(&look, step).await {
-                    // A precondition did not hold: something moved since the look, so look again.
-                    Err(Error::Cluster(error)) if lost_race(&error) && watch.may_retry() => {
-                        self.listen(&mut live).await?;
-                    }
-                    done => done?,
-                },
+                Step::Drain(_) | Step::Test | Step::Settle => self.listen(&mut live).await?,
+                Step::Widen(_) => {
+                    self.act_or_listen(&look, step, &mut live, &mut watch).await?;
+                    watch.begin_again();
+                }
+                step => self.act_or_listen(&look, step, &mut live, &mut watch).await?,
             }
+        }
+    }
+
+    async fn act_or_listen(
+        &self,
+        look: &Snapshot,
+        step: Step,
+        live: &mut Live,
+        watch: &mut Stopwatch,
+    ) -> Result<(), Error> {
+        match self.act(look, step).await {
+            // A precondition did not hold: something moved since the look, so look again.
+            Err(Error::Cluster(error)) if lost_race(&error) && watch.may_retry() => self.listen(live).await,
+            done => done,
         }
     }
 
@@ -141,6 +166,8 @@ fn waits_for(step: &Step) -> String {
     match step {
         Step::Wait(lack) => lack.words.clone(),
         Step::Drain(_) => "old pods drain".to_owned(),
+        Step::Test => "the canary is watched".to_owned(),
+        Step::Settle => "the new pods settle".to_owned(),
         _ => String::new(),
     }
 }

@@ -5,14 +5,24 @@ use std::sync::{MutexGuard, PoisonError};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::Rollout;
+use crate::probe::load::Prober;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::proof::{Proof, ProofReport};
+use crate::rollout::verdict::diagnosis::Notice;
 
 impl Rollout<'_> {
-    /// Takes a look into account, and the last states of the pods that went since the one before.
-    pub(super) fn witness(&self, look: &Snapshot, gone: &[Pod]) {
+    /// Takes a look into account, what events tell, and the last states of the pods that went since the one before.
+    pub(super) fn witness<'a>(
+        &self,
+        look: &Snapshot,
+        gone: &[Pod],
+        notices: impl Iterator<Item = &'a Notice>,
+    ) {
         let mut seen = self.seen();
         seen.look(look, self.started.elapsed());
+        for notice in notices {
+            seen.notice(notice);
+        }
         for pod in gone {
             seen.gone(pod);
         }
@@ -20,7 +30,11 @@ impl Rollout<'_> {
 
     /// Returns what was proven so far, if anything was looked at.
     pub(super) fn testimony(&self) -> Option<ProofReport> {
-        let proof = self.seen().report();
+        let tally = self.prober().as_ref().map(Prober::tally);
+        let proof = match (&self.order.probe, tally) {
+            (Some(probe), Some(tally)) => self.seen().report_with(&probe.url, &tally),
+            _ => self.seen().report(),
+        };
         (!proof.lines().is_empty()).then_some(proof)
     }
 
@@ -33,6 +47,18 @@ impl Rollout<'_> {
         for warning in proof.warnings {
             self.say(&format!("warning: {warning}"));
         }
+    }
+
+    /// Says when which requests of the probe failed, where one asks.
+    pub(super) fn tell_failures(&self) {
+        let Some(traffic) = self.testimony().and_then(|proof| proof.probe) else { return };
+        for warning in traffic.warnings() {
+            self.say(&format!("warning: {warning}"));
+        }
+    }
+
+    pub(super) fn prober(&self) -> MutexGuard<'_, Option<Prober>> {
+        self.prober.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A look that panicked half-way has a bug, and what was seen before it is still true.

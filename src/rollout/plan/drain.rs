@@ -3,13 +3,16 @@
 
 use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod};
 
+use serde::{Deserialize, Serialize};
+
 use crate::rollout::annotations::DRAINS;
 use crate::rollout::observe::{Snapshot, annotation};
 use crate::rollout::preflight::is_recreate;
 use crate::rollout::{Drain, Order};
 
 /// The way a rollout goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Way {
     /// All new pods first, then the old ones out of their Services, then the old ones end.
     Detached,

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::{Value, json};
 
+use super::canary;
 use super::drain::Way;
 use crate::rollout::Order;
 use crate::rollout::annotations::{
-    AT, BUILD, DIGEST, FINISHED, HISTORY, HOLD, JOURNAL, Journal, OUTCOME, PREVIOUS, Swap, TAG, TOOL,
+    AT, BUILD, CanaryMark, DIGEST, FINISHED, HISTORY, HOLD, JOURNAL, Journal, OUTCOME, PREVIOUS, Swap, TAG,
+    TOOL,
 };
 use crate::rollout::history::{self, Record};
 use crate::rollout::observe::{Slot, Snapshot, annotation};
@@ -32,6 +34,7 @@ pub fn journal(snapshot: &Snapshot, order: &Order, way: Way) -> Journal {
         image: order.image.to_string(),
         previous: previous(snapshot, known.as_ref()).to_owned(),
         detached: way == Way::Detached,
+        canary: canary::mark(order, snapshot, way),
         others: swaps(snapshot, order, known.as_ref()),
         ..settings(snapshot, known.as_ref())
     }
@@ -84,10 +87,11 @@ pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operati
     let journal = journal(snapshot, order, way);
     let mut operations = set_images(snapshot, &journal);
     operations.extend(put_back(snapshot, &journal));
-    operations.extend(match way {
-        Way::Detached => hold(),
-        Way::Rolling => surge(&journal),
-        Way::Plain => Vec::new(),
+    operations.extend(match (&journal.canary, way) {
+        (Some(mark), _) => hold(few(mark)),
+        (None, Way::Detached) => hold(all_at_once()),
+        (None, Way::Rolling) => surge(&journal),
+        (None, Way::Plain) => Vec::new(),
     });
     // Nobody stays to finish what nobody waits for.
     let written = order.wait.is_none().then(|| Ending::Written.word().to_owned());
@@ -124,6 +128,24 @@ pub fn write(snapshot: &Snapshot, order: &Order, way: Way, now: &str) -> Operati
 pub fn release(snapshot: &Snapshot, journal: &Journal) -> Operations {
     let mut operations = test_images(snapshot);
     operations.extend(put_back(snapshot, journal));
+    operations
+}
+
+/// Goes on with all pods after the canary: the way that its mark has.
+#[must_use]
+pub fn widen(snapshot: &Snapshot, journal: &Journal) -> Operations {
+    let way = journal.canary.as_ref().map(|mark| mark.way);
+    let rest = Journal { canary: None, ..journal.clone() };
+    let mut operations = test_images(snapshot);
+    match way {
+        Some(Way::Detached) => operations.push(set("/spec/strategy", all_at_once())),
+        Some(Way::Rolling) => {
+            operations.extend(put_back(snapshot, journal));
+            operations.extend(surge(&rest));
+        }
+        Some(Way::Plain) | None => operations.extend(put_back(snapshot, journal)),
+    }
+    operations.extend(annotate(snapshot, &[(JOURNAL, Some(rest.write()))]));
     operations
 }
 
@@ -198,7 +220,7 @@ pub fn undo(snapshot: &Snapshot, journal: &Journal, way: Way) -> Operations {
     let mut operations = set_images(snapshot, &back);
     operations.extend(put_back(snapshot, journal));
     operations.extend(match way {
-        Way::Detached => hold(),
+        Way::Detached => hold(all_at_once()),
         Way::Rolling => vec![set("/spec/strategy", all_at_once())],
         Way::Plain => Vec::new(),
     });
@@ -259,13 +281,18 @@ fn test_slot(slot: &Slot<'_>) -> [Value; 2] {
     [test(&format!("{path}/name"), slot.name), test(&format!("{path}/image"), slot.image)]
 }
 
-fn hold() -> Operations {
+fn hold(strategy: Value) -> Operations {
     vec![
-        set("/spec/strategy", all_at_once()),
+        set("/spec/strategy", strategy),
         set("/spec/minReadySeconds", HOLD.into()),
         // The API refuses a deadline that is not above minReadySeconds.
         set("/spec/progressDeadlineSeconds", (HOLD + 3_600).into()),
     ]
+}
+
+/// Starts only as many new pods as the canary has.
+fn few(mark: &CanaryMark) -> Value {
+    json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": mark.pods, "maxUnavailable": 0 } })
 }
 
 /// Returns whether the Deployment may still start all its new pods beside the old ones.
@@ -298,17 +325,21 @@ fn put_back(snapshot: &Snapshot, journal: &Journal) -> Operations {
         let key = path.trim_start_matches("/spec/");
         ours.is_some_and(|operation| operation["value"] == spec[key])
     };
+    let known = snapshot.journal();
+    let marks =
+        [Some(journal), known.as_ref()].into_iter().flatten().filter_map(|journal| journal.canary.as_ref());
+    let mut ours = marks.map(|mark| hold(few(mark))).chain([hold(all_at_once()), surge(journal)]);
     let mut operations = Vec::new();
-    if is_ours(hold(), "/spec/strategy") || is_ours(surge(journal), "/spec/strategy") {
+    if ours.any(|operations| is_ours(operations, "/spec/strategy")) {
         operations.push(set("/spec/strategy", journal.strategy.clone()));
     }
-    if is_ours(hold(), "/spec/minReadySeconds") {
+    if is_ours(hold(Value::Null), "/spec/minReadySeconds") {
         operations.push(match &journal.min_ready_seconds {
             Value::Null => remove("/spec/minReadySeconds"),
             seconds => set("/spec/minReadySeconds", seconds.clone()),
         });
     }
-    if is_ours(hold(), "/spec/progressDeadlineSeconds") {
+    if is_ours(hold(Value::Null), "/spec/progressDeadlineSeconds") {
         operations.push(match &journal.progress_deadline_seconds {
             Value::Null => remove("/spec/progressDeadlineSeconds"),
             seconds => set("/spec/progressDeadlineSeconds", seconds.clone()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 
+use super::canary;
 use super::patch::is_all_at_once;
 use crate::rollout::annotations::Journal;
 use crate::rollout::observe::{Snapshot, has_ended, is_alive, is_detached};
@@ -28,6 +29,12 @@ pub enum Step {
     Wait(Lack),
     /// Delete these ReplicaSets and keep their pods.
     Orphan(Vec<ReplicaSet>),
+    /// Watch the canary.
+    Test,
+    /// Watch whether all that is as wanted holds still.
+    Settle,
+    /// The canary passed: go on with all pods.
+    Widen(Journal),
     /// Put the Deployment's settings back.
     Release(Journal),
     /// Take these pods out of their Services.
@@ -59,6 +66,10 @@ pub struct Clocks {
     pub unrouted: Duration,
     /// Pods are refused for want of room.
     pub refused: Duration,
+    /// The canary passed, or nobody asked for one.
+    pub tested: bool,
+    /// For how long a finished rollout still has to hold still.
+    pub settle: Duration,
 }
 
 /// Returns the next step towards `goal`.
@@ -70,6 +81,7 @@ pub fn next(goal: &Goal, snapshot: &Snapshot, clocks: Clocks, drain_wait: Durati
         // A person's image is not to be held by our settings. Another rollout's has its own journal.
         (Verdict::Superseded(_), Some(journal)) if journal.image == goal.image => Step::Finish(journal),
         (Verdict::Superseded(image), _) => Step::Superseded(image),
+        (Verdict::Complete, _) if !clocks.settle.is_zero() => Step::Settle,
         (Verdict::Complete, None) => Step::Done,
         (Verdict::Complete, Some(journal)) => Step::Finish(journal),
         (Verdict::Waiting(lack), journal) => {
@@ -88,6 +100,11 @@ struct Situation {
 }
 
 fn towards(goal: &Goal, snapshot: &Snapshot, now: Situation) -> Step {
+    if let Some(step) =
+        now.hold.as_ref().and_then(|hold| canary::step(goal, snapshot, hold, now.clocks.tested))
+    {
+        return step;
+    }
     if let Some(lack) = new_pods_lack(goal, snapshot) {
         return until_ready(snapshot, lack, now);
     }

@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{MARGIN, seconds, tenths};
 use crate::rollout::observe::Snapshot;
+use crate::rollout::verdict::diagnosis::Notice;
 
 /// What became of an old pod.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -138,12 +139,11 @@ impl Ledger {
         }
     }
 
-    pub(super) fn event(&mut self, event: &Event) {
-        let (Some(uid), Some(reason)) = (&event.involved_object.uid, &event.reason) else { return };
-        if matches!(reason.as_str(), "FailedPreStopHook" | "ExceededGracePeriod")
-            && let Some(entry) = self.pods.get_mut(uid)
+    pub(super) fn notice(&mut self, notice: &Notice) {
+        if matches!(notice.reason.as_str(), "FailedPreStopHook" | "ExceededGracePeriod")
+            && let Some(entry) = self.pods.get_mut(&notice.uid)
         {
-            entry.events.insert(reason.clone());
+            entry.events.insert(notice.reason.clone());
         }
     }
 

@@ -269,10 +269,11 @@ fn a_hook_that_failed_is_told_with_what_never_fails() {
     let old = mk_pods('a', "1a");
     let mut proof = Proof::default();
     proof.look(&mk_look(&old, &[], &old), at(1.0));
-    proof.event(&mk(json!({
-        "metadata": {}, "reason": "FailedPreStopHook",
-        "involvedObject": { "uid": old[0].metadata.uid },
-    })));
+    proof.notice(&Notice {
+        uid: old[0].metadata.uid.clone().unwrap(),
+        reason: "FailedPreStopHook".to_owned(),
+        ..Notice::default()
+    });
     assert!(proof.report().warnings[0].contains("the preStop hook of 1 old pods failed"));
 }
 

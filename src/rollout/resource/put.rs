@@ -14,6 +14,7 @@ use crate::concourse::{Context, Response};
 use crate::failure::Failure;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
+use crate::rollout::order::{Canary, Probe, SETTLE};
 use crate::rollout::{Drain, OnFailure, Order};
 
 /// How long new pods may take when nobody says.
@@ -53,6 +54,16 @@ pub struct PutParams {
     pub drain_wait: u64,
     /// What happens to the new image when its pods do not come up: `rollback` or `leave`.
     pub on_failure: OnFailure,
+    /// For how many seconds the new pods must hold still once they all serve, 0 to 3600: no restart,
+    /// and no pod that loses its readiness twice.
+    #[serde(deserialize_with = "settle_seconds")]
+    #[schemars(schema_with = "seconds_schema")]
+    pub settle: u64,
+    /// A few new pods go first and are watched; the others follow when all is well, and no old pod is
+    /// touched before. Default: none.
+    pub canary: Option<Canary>,
+    /// What is asked of the application while it is rolled. Default: nothing.
+    pub probe: Option<Probe>,
 }
 
 impl Default for PutParams {
@@ -65,6 +76,9 @@ impl Default for PutParams {
             drain: Drain::default(),
             drain_wait: DRAIN_WAIT,
             on_failure: OnFailure::default(),
+            settle: SETTLE.as_secs(),
+            canary: None,
+            probe: None,
         }
     }
 }
@@ -94,8 +108,11 @@ pub(super) async fn run(
         build: context.build.clone(),
         policy: crate::rollout::Policy::default(),
         on_failure: params.on_failure,
-        settle: crate::rollout::order::SETTLE,
+        settle: Duration::from_secs(params.settle),
+        canary: params.canary.clone(),
+        probe: params.probe.clone(),
     };
+    order.inspect()?;
     let site = Site {
         cluster: &cluster,
         registry: &source.registry,
@@ -112,6 +129,7 @@ impl PutParams {
         let bounds = [
             ("wait_until_ready", self.wait_until_ready, 0, LONGEST_WAIT),
             ("drain_wait", self.drain_wait, 1, LONGEST_DRAIN_WAIT),
+            ("settle", self.settle, 0, LONGEST_DRAIN_WAIT),
         ];
         let wrong = bounds.into_iter().find(|(_, given, least, most)| given < least || given > most);
         wrong.map_or(Ok(()), |(key, given, least, most)| Err(Error::Seconds { key, given, least, most }))
@@ -120,6 +138,10 @@ impl PutParams {
 
 fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     Ok(seconds(deserializer)?.unwrap_or(WAIT))
+}
+
+fn settle_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(seconds(deserializer)?.unwrap_or(SETTLE.as_secs()))
 }
 
 fn drain_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -1,5 +1,7 @@
 //! Whole rollouts on the simulated cluster, and each of them again, killed at every write.
 
+mod canary;
+
 use super::*;
 use crate::rollout::Order;
 use crate::rollout::fixtures::cluster::Cluster;
@@ -21,6 +23,7 @@ fn writes(step: Step, look: &Snapshot) -> Vec<Write> {
     match step {
         Step::Orphan(sets) => sets.into_iter().map(Write::Orphan).collect(),
         Step::Release(journal) => vec![Write::Deployment(patch::release(look, &journal))],
+        Step::Widen(journal) => vec![Write::Deployment(patch::widen(look, &journal))],
         Step::Finish(journal) => vec![Write::Deployment(patch::finish(look, &journal))],
         Step::FallBack(journal, _) => vec![Write::Deployment(patch::fall_back(look, &journal))],
         Step::Detach(pods) => pods
@@ -132,6 +135,8 @@ impl<'a> Run<'a> {
         let count = |clock: &mut Duration, is_true: bool| {
             *clock = if is_true { *clock + SECOND } else { Duration::ZERO };
         };
+        // A canary passes when it was watched for three seconds.
+        self.clocks.tested = self.said.iter().filter(|word| **word == "test").count() >= 3;
         count(&mut self.clocks.ready, lack.is_none());
         count(&mut self.clocks.unrouted, look.is_every_orphan_out());
         count(&mut self.clocks.refused, lack.is_some_and(|lack| lack.kind == Kind::Room));
@@ -143,6 +148,9 @@ fn word(step: &Step) -> &'static str {
         Step::Wait(_) => "wait",
         Step::Orphan(_) => "orphan",
         Step::Release(_) => "release",
+        Step::Test => "test",
+        Step::Settle => "settle",
+        Step::Widen(_) => "widen",
         Step::Detach(_) => "detach",
         Step::Attach(_) => "attach",
         Step::Drain(_) => "drain",
@@ -158,7 +166,7 @@ fn word(step: &Step) -> &'static str {
 /// What was done, without the waiting and without repetition.
 fn deeds(run: &Run<'_>) -> Vec<&'static str> {
     let mut deeds: Vec<&str> =
-        run.said.iter().copied().filter(|word| !matches!(*word, "wait" | "drain")).collect();
+        run.said.iter().copied().filter(|word| !matches!(*word, "wait" | "drain" | "test")).collect();
     deeds.dedup();
     deeds
 }

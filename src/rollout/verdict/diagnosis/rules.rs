@@ -200,8 +200,44 @@ pub const LIVENESS: Rule = rule(
 pub const FLAPPING: Rule = rule(
     ["F307", "flapping"],
     Class::App,
-    "in the settle window 2 new pods lose their readiness, or one does twice",
+    "in the settle window 2 new pods lose their readiness, or one does twice; in a canary, one does",
     ["none", "repetition"],
+);
+
+/// A new pod restarts while it is watched.
+pub const RESTARTS: Rule = rule(
+    ["F308", "restart"],
+    Class::App,
+    "a new pod restarts in the settle window, or while a canary is watched",
+    ["none", "the kubelet"],
+);
+/// The probe's requests fail.
+pub const REQUESTS: Rule = rule(
+    ["F309", "requests"],
+    Class::App,
+    "since new pods serve, more than 1 % and at least 5 of the probe's requests fail, or 5 in a row",
+    ["none", "the probe"],
+);
+/// A request fails while a canary is watched.
+pub const CANARY_REQUEST: Rule = rule(
+    ["F310", "canary-request"],
+    Class::App,
+    "one of the probe's requests fails while a canary is watched",
+    ["none", "the probe"],
+);
+/// A metric is out of bounds while a canary is watched.
+pub const CANARY_METRIC: Rule = rule(
+    ["F311", "canary-metric"],
+    Class::App,
+    "a metric is out of its bounds while a canary is watched",
+    ["none", "Prometheus"],
+);
+/// A metric has no value, or cannot be asked, when a canary has been watched.
+pub const CANARY_BLIND: Rule = rule(
+    ["F312", "canary-blind"],
+    Class::External,
+    "a metric has no value, or cannot be asked, at the end of a canary",
+    ["the hold", "Prometheus"],
 );
 
 // F4xx: a node or a volume.
@@ -418,6 +454,11 @@ const RULES: &[&Rule] = &[
     &STARTUP,
     &LIVENESS,
     &FLAPPING,
+    &RESTARTS,
+    &REQUESTS,
+    &CANARY_REQUEST,
+    &CANARY_METRIC,
+    &CANARY_BLIND,
     &MOUNT_REFERENCE,
     &MOUNT,
     &SANDBOX,
