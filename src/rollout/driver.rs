@@ -33,6 +33,7 @@ mod back;
 mod clock;
 mod doctor;
 mod ending;
+mod evidence;
 mod gate;
 mod guard;
 pub mod lines;

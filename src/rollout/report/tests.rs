@@ -21,55 +21,6 @@ fn progress_counts_new_old_detached_and_ending_pods() {
 }
 
 #[test]
-fn a_pod_that_crashes_is_told_with_its_exit_code_events_and_log() {
-    let status = json!({ "status": {
-        "conditions": [
-            { "type": "Initialized", "status": "True", "message": "fine" },
-            { "type": "Ready", "status": "False", "message": "containers with unready status: [main]" },
-        ],
-        "containerStatuses": [{
-            "name": "main", "image": "x", "imageID": "", "ready": false, "restartCount": 4,
-            "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 40s" } },
-            "lastState": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } },
-        }],
-    }});
-    let event = |type_: &str, reason: &str, count: i32| {
-        mk(json!({
-            "metadata": {}, "involvedObject": {}, "type": type_, "reason": reason, "message": "again\n",
-            "count": count,
-        }))
-    };
-    let events =
-        vec![event("Warning", "BackOff", 2), event("Normal", "Pulled", 1), event("Warning", "BackOff", 3)];
-    let evidence = Evidence { events, log: vec!["out of memory".to_owned()] };
-    let lines = pod(&with(&mk_snapshot().pods[0], &status), &evidence);
-    assert_eq!(
-        lines,
-        [
-            "pod app-1a-x: Running",
-            "  container main: CrashLoopBackOff, back-off 40s, ended with exit code 137, OOMKilled, 4 restarts",
-            "  Ready: containers with unready status: [main]",
-            "  event BackOff: again (×5)",
-            "  last lines of its log:",
-            "    out of memory",
-        ]
-    );
-}
-
-#[test]
-fn a_pod_that_only_is_not_ready_is_told_so() {
-    let status = json!({ "status": { "containerStatuses": [{
-        "name": "main", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
-        "state": { "running": {} },
-    }]}});
-    let lines = pod(&with(&mk_unready(&mk_snapshot().pods[0]), &status), &Evidence::default());
-    assert_eq!(
-        lines,
-        ["pod app-1a-x: Running", "  container main: runs, but its readiness probe does not succeed",]
-    );
-}
-
-#[test]
 fn progress_tells_restarts_routed_pods_and_pods_that_do_not_come_up() {
     let mut snapshot = mk_snapshot();
     let stuck = |reason: &str| {

@@ -20,6 +20,10 @@ const GAP: Duration = Duration::from_secs(15);
 pub struct History {
     exits: BTreeMap<(String, String, String), Exit>,
     suspicions: BTreeMap<(&'static str, String, String), (Timestamp, Timestamp)>,
+    /// How often containers had ended when their pod was first seen and was ready then.
+    before: BTreeMap<(String, String), usize>,
+    /// The ends that such a pod showed then.
+    past: BTreeSet<(String, String, String)>,
     ready: BTreeMap<String, bool>,
     was_ready: BTreeSet<String>,
     flips: BTreeMap<String, usize>,
@@ -54,6 +58,7 @@ impl History {
     /// Takes one look into account.
     pub(super) fn look(&mut self, scene: &Scene<'_>) {
         for pod in &scene.new {
+            self.meet(pod);
             self.see_readiness(pod);
         }
         for pod in scene.living() {
@@ -66,14 +71,31 @@ impl History {
         }
     }
 
+    /// A pod that is ready when it is first seen was taken over from an earlier rollout, and whatever
+    /// happened to it before is not this one's.
+    fn meet(&mut self, pod: &Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if self.ready.contains_key(&uid) || !is_ready(pod) {
+            return;
+        }
+        for (status, _) in containers(pod) {
+            self.before.insert((uid.clone(), status.name.clone()), ended(status));
+            self.past.extend(ends(status).map(|ended| key(&uid, status, ended)));
+        }
+    }
+
+    /// Returns how often a container ended before this rollout had anything to do with it.
+    pub(super) fn ended_before(&self, uid: &str, container: &str) -> usize {
+        self.before.get(&(uid.to_owned(), container.to_owned())).copied().unwrap_or(0)
+    }
+
     fn see_end(&mut self, uid: &str, status: &ContainerStatus, role: Role, ended: &ContainerStateTerminated) {
         // An init container is meant to end; what a lost node reports is nobody's end.
         let is_fine = role == Role::Init && ended.exit_code == 0;
-        if is_fine || ended.reason.as_deref() == Some("ContainerStatusUnknown") {
+        let key = key(uid, status, ended);
+        if is_fine || self.past.contains(&key) || ended.reason.as_deref() == Some("ContainerStatusUnknown") {
             return;
         }
-        let which = ended.container_id.clone().or_else(|| Some(ended.finished_at.as_ref()?.0.to_string()));
-        let key = (uid.to_owned(), status.name.clone(), which.unwrap_or_default());
         self.exits.entry(key).or_insert_with(|| Exit {
             uid: uid.to_owned(),
             container: status.name.clone(),
@@ -131,6 +153,12 @@ impl History {
     pub(super) fn forget_suspicions(&mut self) {
         self.suspicions.clear();
     }
+}
+
+/// Tells one end from another.
+fn key(uid: &str, status: &ContainerStatus, ended: &ContainerStateTerminated) -> (String, String, String) {
+    let which = ended.container_id.clone().or_else(|| Some(ended.finished_at.as_ref()?.0.to_string()));
+    (uid.to_owned(), status.name.clone(), which.unwrap_or_default())
 }
 
 /// Returns the ends that a status shows: the current one and the one before.

@@ -387,13 +387,14 @@ pub const PAUSED: Rule = rule(
 );
 
 // F8xx: time is over.
-/// `ProgressDeadlineExceeded`.
-pub const DEADLINE: Rule = rule(
-    ["F801", "progress-deadline"],
+/// `wait_until_ready` is over and nothing else is known.
+pub const LATE: Rule = rule(
+    ["F801", "late"],
     Class::Time,
-    "`ProgressDeadlineExceeded`",
-    ["none; the controller goes on trying", "the controller"],
+    "`wait_until_ready` is over and nothing else is known",
+    ["as asked", "the rollout loop"],
 );
+
 /// No new pod was ever ready though its containers run.
 pub const NEVER_READY: Rule = rule(
     ["F802", "never-ready"],
@@ -411,12 +412,12 @@ pub const GATE: Rule = rule(
     "a readiness gate stays closed though the containers are ready",
     ["120 s", "time"],
 );
-/// `wait_until_ready` is over and nothing else is known.
-pub const LATE: Rule = rule(
-    ["F804", "late"],
+/// `ProgressDeadlineExceeded`.
+pub const DEADLINE: Rule = rule(
+    ["F804", "progress-deadline"],
     Class::Time,
-    "`wait_until_ready` is over and nothing else is known",
-    ["as asked", "the rollout loop"],
+    "`ProgressDeadlineExceeded`",
+    ["none; the controller goes on trying", "the controller"],
 );
 
 // F9xx: nothing is known.
@@ -481,9 +482,9 @@ const RULES: &[&Rule] = &[
     &REVERTED,
     &GONE,
     &PAUSED,
-    &DEADLINE,
+    &LATE,
     &NEVER_READY,
     &GATE,
-    &LATE,
+    &DEADLINE,
     &LOST,
 ];

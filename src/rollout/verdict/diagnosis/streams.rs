@@ -191,6 +191,8 @@ streams![
     "slow-start",
     "start-cgroup",
     "startup-kill-once",
+    "taken-over",
+    "taken-over-crash",
     "webhook-back",
     "webhook-denied",
     "webhook-denied-untried",
