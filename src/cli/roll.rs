@@ -1,5 +1,7 @@
 //! `rollway roll`: what the rollout resource's put does, for a person at a terminal.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::Surroundings;
@@ -11,6 +13,7 @@ use super::workload::Workload;
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::rollout::driver::lines::Lines;
+use crate::rollout::driver::record::Recorder;
 use crate::rollout::driver::{self, Site};
 use crate::rollout::outcome::Report;
 use crate::rollout::report::Reporter;
@@ -47,6 +50,9 @@ pub struct Args {
     cluster: ClusterArgs,
     #[command(flatten)]
     registry: RegistryArgs,
+    /// Write what each verdict is made from to this file, to be played back by a test
+    #[arg(long, hide = true, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -100,7 +106,10 @@ async fn report(args: Args, surroundings: &Surroundings) -> anyhow::Result<Repor
     };
     let order = args.order.order(image, tag)?;
     let title = format!("{}/{} → {}", target.namespace, target.deployment, order.image.digest.short());
-    let reporter = reporter(&title, surroundings);
+    let mut reporter = reporter(&title, surroundings);
+    if let Some(path) = &args.record {
+        reporter = Box::new(Recorder::create(path, reporter)?);
+    }
     let site = Site {
         cluster: &cluster,
         registry: &access,

@@ -38,6 +38,7 @@ mod gate;
 mod guard;
 pub mod lines;
 mod live;
+pub mod record;
 pub mod status;
 mod steps;
 mod survey;

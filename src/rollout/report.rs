@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use super::Order;
 use super::learned::eta;
 use super::observe::{Snapshot, is_alive, is_detached};
 use super::plan::drain::Way;
+use super::verdict::diagnosis::record::World;
 
 pub mod failure;
 pub mod findings;
@@ -20,6 +21,8 @@ pub trait Reporter: Sync {
     fn line(&self, text: &str);
     /// This is what is there now; called after each look, whether or not anything changed.
     fn look(&self, progress: &Progress);
+    /// This is what the verdict is made from; `world` is made only for who wants to keep it.
+    fn evidence(&self, _world: &dyn Fn() -> World) {}
 }
 
 /// One look, counted.

@@ -11,6 +11,7 @@ use self::asking::Desk;
 use super::Rollout;
 use super::live::Notices;
 use crate::rollout::observe::Snapshot;
+use crate::rollout::verdict::diagnosis::record::World;
 use crate::rollout::verdict::diagnosis::{
     Answers, Cause, Class, Diagnosis, History, Question, Said, Scene, Suspect, diagnose, text,
 };
@@ -37,6 +38,8 @@ pub(super) struct Doctor {
     open: BTreeSet<Question>,
     told: BTreeMap<(&'static str, String), String>,
     said_blind: bool,
+    /// How many nodes take pods, once that mattered and where it may be known.
+    nodes: Option<Option<usize>>,
 }
 
 impl Doctor {
@@ -52,18 +55,23 @@ impl Doctor {
             rollout.say("note: the credentials may not watch events: trouble with volumes, sandboxes and probes shows later");
         }
         self.hear_answers();
-        let mut diagnosis = self.diagnose(look, notices);
+        let mut diagnosis = self.diagnose(rollout, look, notices);
         self.tell(rollout, &diagnosis);
+        if self.nodes.is_none() && diagnosis.suspects.iter().any(|suspect| suspect.class == Class::Node) {
+            self.nodes = Some(Desk::of(rollout, look).nodes().await);
+        }
         if diagnosis.cause.is_none() && self.ask(rollout, look, &diagnosis.questions) {
             self.wait_for_answers().await;
-            diagnosis = self.diagnose(look, notices);
+            diagnosis = self.diagnose(rollout, look, notices);
             self.tell(rollout, &diagnosis);
         }
         diagnosis.cause
     }
 
-    fn diagnose(&mut self, look: &Snapshot, notices: &Notices) -> Diagnosis {
-        let scene = Scene::of(look, notices.iter(), &self.answers, Timestamp::now());
+    fn diagnose(&mut self, rollout: &Rollout<'_>, look: &Snapshot, notices: &Notices) -> Diagnosis {
+        let mut scene = Scene::of(look, notices.iter(), &self.answers, Timestamp::now());
+        scene.nodes = self.nodes.flatten();
+        rollout.site.reporter.evidence(&|| World::of(&scene));
         diagnose(&scene, &mut self.history)
     }
 

@@ -16,7 +16,7 @@ impl Rollout<'_> {
     pub(super) async fn late(&self, look: &Snapshot, lack: &Lack) -> Error {
         self.note_verdict();
         self.say(&format!("verdict: not all there in time, {} (F801, TIME)", lack.words));
-        self.tell(look, None).await;
+        self.explain(look, None).await;
         Error::Late {
             target: look.name(),
             image: self.order.image.digest.short().to_owned(),
@@ -44,7 +44,7 @@ impl Rollout<'_> {
     pub(super) async fn failed(&self, look: &Snapshot, cause: Cause) -> Error {
         self.note_verdict();
         self.say(&format!("verdict: {cause}, {}", class_word(cause.class)));
-        self.tell(look, Some(&cause)).await;
+        self.explain(look, Some(&cause)).await;
         let image = self.order.image.digest.short().to_owned();
         let left = Box::new(self.left(look).await);
         Error::Failed { target: look.name(), image, cause: Box::new(cause), left }

@@ -21,7 +21,7 @@ const BOUND: Duration = Duration::from_secs(5);
 
 impl Rollout<'_> {
     /// Says what is known of the new pods that are not ready, one pod of each kind.
-    pub(super) async fn tell(&self, look: &Snapshot, cause: Option<&Cause>) {
+    pub(super) async fn explain(&self, look: &Snapshot, cause: Option<&Cause>) {
         let lines = tokio::time::timeout(BOUND, self.story(look, cause)).await.unwrap_or_default();
         for line in &lines {
             self.say(line);

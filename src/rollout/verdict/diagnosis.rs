@@ -124,12 +124,6 @@ pub fn diagnose(scene: &Scene<'_>, history: &mut History) -> Diagnosis {
     symptom::decide(symptoms, scene, history)
 }
 
-/// Says why a finished rollout does not hold still: new pods that lost their readiness, or that ended.
-#[must_use]
-pub fn unsettled(scene: &Scene<'_>, history: &History) -> Option<Cause> {
-    ready::flapping(scene, history)
-}
-
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

@@ -3,11 +3,11 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use serde_json::Value;
 
 use super::super::Rollout;
@@ -188,6 +188,14 @@ impl Desk {
         }
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
         self.found(maps.get_metadata("cluster-autoscaler-status").await.map(drop))
+    }
+
+    /// Returns how many nodes take pods, where that may be known.
+    pub(super) async fn nodes(&self) -> Option<usize> {
+        let api: Api<Node> = Api::all(self.place.cluster.client.clone());
+        let listed = tokio::time::timeout(super::BOUND, api.list(&ListParams::default())).await.ok()?.ok()?;
+        let is_open = |node: &&Node| node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true);
+        Some(listed.items.iter().filter(is_open).count())
     }
 
     fn words(&self, error: kube::Error, doing: &str) -> String {

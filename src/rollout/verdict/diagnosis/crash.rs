@@ -53,7 +53,7 @@ fn of_container(
     let exit = exits.iter().find(|exit| exit.code == latest.0 && exit.reason == latest.1)?;
     let same = exits.iter().filter(|other| other.signature() == exit.signature()).count();
     // Ends that nobody saw are taken to be like the one that is seen.
-    let unseen = ended(status).saturating_sub(exits.len() + history.ended_before(uid, name));
+    let unseen = ended(status).saturating_sub(exits.len() + history.ends_before(uid, name));
     let times = same + unseen;
     let needed = if old_pods_did_it_too(scene, exit) { 3 } else { 2 };
     let symptom = describe(exit, pod, status, times)?.on(pod, Some(name));

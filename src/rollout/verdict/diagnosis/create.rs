@@ -14,7 +14,7 @@ const UNTRIED: Duration = Duration::from_secs(5);
 const POLICY: Duration = Duration::from_secs(30);
 const OTHER: Duration = Duration::from_secs(60);
 
-pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom>) {
+pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<Symptom>) {
     let set = scene.conditions.iter().find(|condition| condition.reason == "ReplicaSetCreateError");
     symptoms.extend(set.map(|condition| {
         Symptom::of(&r::SET, format!("the ReplicaSet is not created: {}", text::tidy(&condition.message)))
@@ -29,6 +29,8 @@ pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom
         Some(Said::No | Said::Unknown(_)) => read(scene, &refusal, Trial::Unknown),
         None => read(scene, &refusal, Trial::Untried),
     };
+    let is_early = symptom.rule.id == r::QUOTA.id && history.has_just_changed_ways(scene.now);
+    let symptom = if is_early { symptom.settles(Settles::Never) } else { symptom };
     symptoms.push(symptom.asks(Question::Trial));
 }
 
@@ -112,6 +114,8 @@ fn quota(scene: &Scene<'_>, said: &str, certain: Settles) -> Symptom {
         Settles::Never
     } else if scene.unavailable > 0 || scene.is_making_room() {
         Settles::After(2 * OTHER)
+    } else if scene.is_under_way() {
+        Settles::After(OTHER)
     } else {
         certain
     };

@@ -11,9 +11,9 @@ use super::scene::{Scene, is_disrupted};
 use super::symptom::{Settles, Symptom};
 use super::text;
 
-pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom>) {
+pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<Symptom>) {
     let mut by_reason: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
-    for pod in &scene.new {
+    for pod in scene.new.iter().copied().filter(|pod| !history.is_past(pod)) {
         let Some(status) = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Failed"))
         else {
             continue;

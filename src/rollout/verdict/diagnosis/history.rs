@@ -9,11 +9,14 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::scene::{Role, Scene, age, containers};
 use super::text;
-use crate::rollout::observe::{is_alive, is_ready};
+use crate::rollout::observe::{has_ended, is_ready};
 
 /// A symptom that was away for longer than this begins anew when it comes back: between two tries
 /// the kubelet may show another status for a moment.
 const GAP: Duration = Duration::from_secs(15);
+
+/// How long controllers may take to act on another strategy.
+const CHANGE: Duration = Duration::from_secs(3);
 
 /// Everything that was seen.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +27,13 @@ pub struct History {
     before: BTreeMap<(String, String), usize>,
     /// The ends that such a pod showed then.
     past: BTreeSet<(String, String, String)>,
-    ready: BTreeMap<String, bool>,
+    met: BTreeSet<String>,
+    /// Pods that had ended when the first look was taken.
+    ended_before: BTreeSet<String>,
+    began: Option<Timestamp>,
+    /// When the plan last had another way when there is no room.
+    held: Option<Timestamp>,
     was_ready: BTreeSet<String>,
-    flips: BTreeMap<String, usize>,
 }
 
 /// How a container of a new pod ended.
@@ -61,6 +68,10 @@ impl History {
             self.meet(pod);
             self.see_readiness(pod);
         }
+        self.began.get_or_insert(scene.now);
+        if scene.fallback_ahead {
+            self.held = Some(scene.now);
+        }
         for pod in scene.living() {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             for (status, role) in containers(pod) {
@@ -75,7 +86,14 @@ impl History {
     /// happened to it before is not this one's.
     fn meet(&mut self, pod: &Pod) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        if self.ready.contains_key(&uid) || !is_ready(pod) {
+        if self.met.contains(&uid) {
+            return;
+        }
+        if has_ended(pod) && self.began.is_none() {
+            self.ended_before.insert(uid);
+            return;
+        }
+        if !is_ready(pod) {
             return;
         }
         for (status, _) in containers(pod) {
@@ -85,7 +103,7 @@ impl History {
     }
 
     /// Returns how often a container ended before this rollout had anything to do with it.
-    pub(super) fn ended_before(&self, uid: &str, container: &str) -> usize {
+    pub(super) fn ends_before(&self, uid: &str, container: &str) -> usize {
         self.before.get(&(uid.to_owned(), container.to_owned())).copied().unwrap_or(0)
     }
 
@@ -108,13 +126,10 @@ impl History {
 
     fn see_readiness(&mut self, pod: &Pod) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let is_ready = is_ready(pod);
-        let was_ready = self.ready.insert(uid.clone(), is_ready).unwrap_or(false);
-        if is_ready {
-            self.was_ready.insert(uid);
-        } else if was_ready && is_alive(pod) {
-            *self.flips.entry(uid).or_default() += 1;
+        if is_ready(pod) {
+            self.was_ready.insert(uid.clone());
         }
+        self.met.insert(uid);
     }
 
     /// Returns the ends of a pod's container, in no order that matters.
@@ -122,21 +137,22 @@ impl History {
         self.exits.values().filter(move |exit| exit.uid == uid && exit.container == container)
     }
 
+    /// Returns whether a pod had ended before this rollout had anything to do with it.
+    #[must_use]
+    pub fn is_past(&self, pod: &Pod) -> bool {
+        pod.metadata.uid.as_ref().is_some_and(|uid| self.ended_before.contains(uid))
+    }
+
+    /// Returns whether the plan changed its way a moment ago: the controllers still act on the old one.
+    #[must_use]
+    pub fn has_just_changed_ways(&self, now: Timestamp) -> bool {
+        self.held.is_some_and(|held| age(now, held) < CHANGE)
+    }
+
     /// Returns whether a pod was ready at any look.
     #[must_use]
     pub fn was_ready(&self, pod: &Pod) -> bool {
         pod.metadata.uid.as_ref().is_some_and(|uid| self.was_ready.contains(uid))
-    }
-
-    /// Returns how often a pod lost its readiness without being asked to end.
-    #[must_use]
-    pub fn flips(&self, pod: &Pod) -> usize {
-        pod.metadata.uid.as_ref().and_then(|uid| self.flips.get(uid)).copied().unwrap_or(0)
-    }
-
-    /// Forgets flips that came before a window that begins now.
-    pub fn begin_to_settle(&mut self) {
-        self.flips.clear();
     }
 
     /// Returns since when a symptom has been there, and notes that it is there now.

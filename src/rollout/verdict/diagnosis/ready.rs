@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{Pod, Probe};
 use super::rules as r;
 use super::scene::{Role, Scene, condition, containers, spec_of};
 use super::symptom::{Settles, Symptom};
-use super::{Cause, History, text};
-use crate::rollout::observe::{is_alive, is_ready};
+use super::{History, text};
+use crate::rollout::observe::is_ready;
 
 /// No start is called too slow before this, whatever was learned: a first start pulls, warms up and
 /// migrates what a later one does not.
@@ -109,28 +109,4 @@ fn gated(pod: &Pod) -> Option<Symptom> {
             .settles(Settles::After(GATE))
             .on(pod, spec_of(pod, "").map(|container| container.name.as_str())),
     )
-}
-
-/// Returns why a finished rollout does not hold still.
-pub(super) fn flapping(scene: &Scene<'_>, history: &History) -> Option<Cause> {
-    let living = scene.new.iter().copied().filter(|pod| is_alive(pod));
-    let flipped: Vec<(&Pod, usize)> =
-        living.map(|pod| (pod, history.flips(pod))).filter(|(_, flips)| *flips > 0).collect();
-    let worst = flipped.iter().max_by_key(|(_, flips)| *flips)?;
-    if flipped.len() < 2 && worst.1 < 2 {
-        return None;
-    }
-    let name = worst.0.metadata.name.clone();
-    Some(Cause {
-        class: r::FLAPPING.class,
-        rule: r::FLAPPING.id,
-        words: format!(
-            "{} new pods lost their readiness again after the rollout was complete",
-            flipped.len()
-        ),
-        hint: "read their logs; a readiness probe that is too strict shows under load".to_owned(),
-        pod: name,
-        container: unready_container(worst.0),
-        count: flipped.len(),
-    })
 }

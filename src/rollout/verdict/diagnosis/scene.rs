@@ -206,6 +206,12 @@ impl Scene<'_> {
         self.old.iter().copied().filter(|pod| is_alive(pod))
     }
 
+    /// Returns whether a new pod has its node: once it is ready an old one goes.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.living().any(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()))
+    }
+
     /// Returns whether an old pod is on its way out: what it holds will be free.
     #[must_use]
     pub fn is_making_room(&self) -> bool {

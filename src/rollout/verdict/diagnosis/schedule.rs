@@ -26,7 +26,7 @@ const OWN_PODS: &[&str] = &[
     "max volume count",
 ];
 
-pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom>) {
+pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<Symptom>) {
     for pod in scene.living() {
         let Some(scheduled) = condition(pod, "PodScheduled").filter(|found| found.status == "False") else {
             continue;
@@ -45,6 +45,8 @@ pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom
                 .settles(Settles::After(OTHER)),
             _ => continue,
         };
+        let is_early = symptom.rule.id == r::DEADLOCK.id && history.has_just_changed_ways(scene.now);
+        let symptom = if is_early { symptom.settles(Settles::Never) } else { symptom };
         symptoms.push(symptom.on(pod, None));
     }
 }
@@ -57,6 +59,8 @@ fn unschedulable(scene: &Scene<'_>, pod: &Pod, message: &str) -> Symptom {
     let help = Help::of(scene, pod);
     if is_deadlock(scene, pod, message) {
         let settles = match help {
+            // A new pod that gets ready lets an old one go, and that one may leave a node.
+            Help::None | Help::Declined | Help::Unknown if scene.is_under_way() => Settles::After(OTHER),
             Help::None | Help::Declined => Settles::Now,
             Help::Unknown => Settles::After(NOTICED),
             Help::Possible | Help::Coming => Settles::After(AUTOSCALER),

@@ -87,7 +87,7 @@ pub(super) fn missing(scene: &Scene<'_>, rule: &'static Rule, object: Object) ->
 
 fn create(message: &str) -> Symptom {
     let said = text::tidy(message);
-    let is_certain = ["no command specified", "no command", "invalid", "executable file not found"]
+    let is_certain = ["no command specified", "executable file not found", "invalid reference format"]
         .iter()
         .any(|words| message.contains(words));
     let is_passing = ["context deadline exceeded", "is reserved", "already in use", "failed to reserve"]
@@ -111,10 +111,12 @@ pub(super) fn run(message: &str, ends: usize) -> Option<Symptom> {
         let hint = "build the image for the nodes' platform";
         return Some(symptom.keyed("format").hint(hint).settles(Settles::Now));
     }
+    // A mount of the node's may be denied too; only what is said of the command itself counts.
+    let of_command = message.rsplit_once("exec").map_or("", |(_, of_command)| of_command);
     let is_certain =
         ["executable file not found", "no such file or directory", "permission denied", "not a directory"]
             .iter()
-            .any(|words| message.contains(words));
+            .any(|words| of_command.contains(words));
     if is_certain {
         let symptom = Symptom::of(&r::COMMAND, format!("the command cannot be run: {said}"));
         return Some(

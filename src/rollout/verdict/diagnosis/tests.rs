@@ -98,23 +98,6 @@ fn an_answer_keeps_its_time_until_it_changes() {
 }
 
 #[test]
-fn one_pod_that_flips_once_settles_and_two_do_not() {
-    let mut snapshot = mk_snapshot();
-    let (answers, mut history) = (Answers::default(), History::default());
-    diagnose(&mk_scene(&snapshot, &answers), &mut history);
-    let calm = snapshot.clone();
-    for (unready, wanted) in [(1, None), (2, Some("F307"))] {
-        snapshot = calm.clone();
-        history.begin_to_settle();
-        snapshot.pods.iter_mut().take(unready).for_each(|pod| *pod = mk_unready(pod));
-        diagnose(&mk_scene(&snapshot, &answers), &mut history);
-        diagnose(&mk_scene(&calm, &answers), &mut history);
-        let cause = unsettled(&mk_scene(&calm, &answers), &history);
-        assert_eq!(cause.map(|cause| cause.rule), wanted, "{unready} pods");
-    }
-}
-
-#[test]
 fn a_recorded_scene_reads_as_the_same() {
     let (snapshot, answers) = (mk_begun(), Answers::default());
     let notice = Notice { uid: "uid-app".to_owned(), count: 2, ..Notice::default() };
