@@ -13,9 +13,12 @@ use kube::api::Api;
 
 use self::account::Account;
 use self::live::{Place, Routes};
+use self::lock::Lock;
+use super::annotations::Journal;
 use super::observe::{Slot, Snapshot, digest_of};
 use super::outcome::{Ending, Notes};
 use super::plan::drain::{Choice, Way};
+use super::plan::patch;
 use super::proof::Proof;
 use super::report::Reporter;
 use super::verdict::{Goal, Part, Verdict, judge};
@@ -38,7 +41,9 @@ mod gate;
 mod guard;
 pub mod lines;
 mod live;
+mod lock;
 pub mod record;
+mod sight;
 pub mod status;
 mod steps;
 mod survey;
@@ -214,13 +219,15 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
     };
     let (identities, account, seen) = (OnceCell::new(), Mutex::default(), Mutex::default());
     let prober = Mutex::default();
-    let rollout = Rollout { site, place, order, identities, started, account, seen, prober };
+    let (lock, trouble) = (Mutex::default(), Mutex::default());
+    let rollout = Rollout { site, place, order, identities, started, account, seen, prober, lock, trouble };
     let run = rollout.run().fuse();
     futures::pin_mut!(run);
     let result = futures::select_biased! {
         result = run => result,
         () = interrupted => Err(rollout.interrupted().await),
     };
+    rollout.unlock().await;
     if let Some(retry) = result.as_ref().err().filter(|error| error.class().is_some()).and_then(Error::retry)
     {
         rollout.say(retry.words());
@@ -238,6 +245,9 @@ struct Rollout<'a> {
     account: Mutex<Account>,
     seen: Mutex<Proof>,
     prober: Mutex<Option<Prober>>,
+    lock: Mutex<Lock>,
+    /// When the API server last gave no answer.
+    trouble: Mutex<Option<Instant>>,
 }
 
 impl Rollout<'_> {
@@ -245,6 +255,13 @@ impl Rollout<'_> {
         let snapshot = self.place.look().await?;
         self.note_look(&snapshot);
         let choice = self.gate(&snapshot).await?;
+        if self.is_written(&snapshot) && self.is_complete(&snapshot) {
+            self.say(&format!("already there: {}", self.proof(&snapshot)));
+            return Ok(self.outcome(&snapshot, Ending::AlreadyThere));
+        }
+        self.lock(&snapshot).await;
+        // What the run before did until it heard of this one is in no older look.
+        let snapshot = self.fresh().await?;
         let snapshot = match snapshot.journal() {
             Some(journal) if !self.is_written(&snapshot) => {
                 self.take_over(snapshot, &journal, choice.way).await?
@@ -266,12 +283,7 @@ impl Rollout<'_> {
 
     /// Goes on from an image that is written already.
     async fn attach(&self, snapshot: Snapshot) -> Result<Outcome, Error> {
-        let goal = self.goal(&snapshot);
         let journal = snapshot.journal();
-        if journal.is_none() && judge(&goal, &snapshot) == Verdict::Complete {
-            self.say(&format!("already there: {}", self.proof(&snapshot)));
-            return Ok(self.outcome(&snapshot, Ending::AlreadyThere));
-        }
         let left = journal.as_ref().and_then(|journal| journal.interrupted.clone());
         self.say(&match (&journal, left) {
             (Some(_), Some(left)) => {
@@ -285,7 +297,19 @@ impl Rollout<'_> {
             }
         });
         self.note_written(journal.as_ref().map(|journal| journal.previous.as_str()));
-        self.drive(goal, snapshot).await
+        let snapshot = match journal {
+            Some(journal) if journal.interrupted.is_some() || journal.taken.is_some() => {
+                let journal = Journal { interrupted: None, taken: None, ..journal };
+                let noted = self.patch_deployment(patch::note(&snapshot, &journal), "go on with").await;
+                if noted.is_ok() { self.fresh().await? } else { snapshot }
+            }
+            _ => snapshot,
+        };
+        self.drive(self.goal(&snapshot), snapshot).await
+    }
+
+    fn is_complete(&self, snapshot: &Snapshot) -> bool {
+        snapshot.journal().is_none() && judge(&self.goal(snapshot), snapshot) == Verdict::Complete
     }
 
     fn is_written(&self, snapshot: &Snapshot) -> bool {

@@ -42,6 +42,14 @@ pub enum Error {
         /// What was left behind.
         left: Box<Left>,
     },
+    /// A write was refused for good after the rollout had begun.
+    #[error("{error}; {}", left.state)]
+    Stuck {
+        /// The API server's answer.
+        error: cluster::Error,
+        /// What was left behind.
+        left: Box<Left>,
+    },
     /// Somebody else changed the image while this ran.
     #[error("`{target}` was changed to `{image}` by {by} while this rollout ran")]
     Superseded {
@@ -117,7 +125,7 @@ impl Error {
             Self::Cluster(_) => Ending::Failed,
             Self::Preflight(_) => Ending::Blocked,
             Self::Late { left, .. } | Self::Failed { left, .. } if left.rolled_back => Ending::RolledBack,
-            Self::Late { .. } | Self::Failed { .. } => Ending::Left,
+            Self::Late { .. } | Self::Failed { .. } | Self::Stuck { .. } => Ending::Left,
             Self::Superseded { .. } | Self::Gone { .. } => Ending::Superseded,
             Self::Reverted { .. } => Ending::Reverted,
             Self::Paused { .. } => Ending::Paused,
@@ -139,7 +147,7 @@ impl Error {
             Self::Late { .. } => Some("F801"),
             Self::Unknown { .. } => Some("F901"),
             Self::Cluster(cluster::Error::NoDeployment { .. }) => Some("T001"),
-            Self::Cluster(_) | Self::Interrupted { .. } => None,
+            Self::Cluster(_) | Self::Stuck { .. } | Self::Interrupted { .. } => None,
         }
     }
 
@@ -178,7 +186,7 @@ impl Explain for Error {
             parts.join("; ")
         };
         Some(match self {
-            Self::Cluster(error) => return error.hint(),
+            Self::Cluster(error) | Self::Stuck { error, .. } => return error.hint(),
             Self::Preflight(refusal) => refusal.hint.clone(),
             Self::Late { left, .. } => {
                 commands("look at the pods above, or give them more time (`wait_until_ready`)", left)

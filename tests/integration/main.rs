@@ -22,6 +22,7 @@ mod probe;
 mod registry_client;
 mod rollout_access;
 mod rollout_check;
+mod rollout_endings;
 mod rollout_fails_fast;
 mod rollout_get;
 mod rollout_put;

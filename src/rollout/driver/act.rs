@@ -7,7 +7,6 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 
 use super::Rollout;
-use super::steps::lost_race;
 use crate::rollout::Error;
 use crate::rollout::annotations::{MANAGER, PREVIOUS};
 use crate::rollout::observe::{Snapshot, annotation, is_alive, is_detached};
@@ -25,12 +24,17 @@ impl Rollout<'_> {
         let seen = snapshot.image().to_owned();
         let mut races = 0;
         let deployment = loop {
+            self.still_ours(&snapshot).await?;
             let operations = patch::write(&snapshot, self.order, way, &now());
             match self.patch_deployment(operations, "set the image of").await {
-                Err(Error::Cluster(error)) if lost_race(&error) && races < RACES => races += 1,
+                Err(Error::Cluster(error)) if self.may_try_again(&error) && races < RACES => races += 1,
                 done => break done?,
             }
-            snapshot = self.place.look().await?;
+            snapshot = self.fresh().await?;
+            if self.is_written(&snapshot) {
+                // The answer to the write was lost, not the write.
+                break snapshot.deployment.clone();
+            }
             if snapshot.image() != seen {
                 return Err(self.changed(&snapshot, None));
             }
@@ -57,7 +61,9 @@ impl Rollout<'_> {
         patched.map_err(|error| self.place.cluster.describe(error, &doing).into())
     }
 
+    /// Takes the step, unless the workload is another run's by now.
     pub(super) async fn act(&self, look: &Snapshot, step: Step) -> Result<(), Error> {
+        self.still_ours(look).await?;
         match step {
             Step::Orphan(sets) => {
                 for set in sets {
@@ -165,7 +171,7 @@ impl Rollout<'_> {
 }
 
 /// Returns the time in whole seconds, as Kubernetes writes it.
-fn now() -> String {
+pub(super) fn now() -> String {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::gate::obstacle;
 use super::live::Live;
-use super::steps::{Stop, lost_race};
+use super::steps::Stop;
 use super::survey::Surveyor;
 use super::{ENDING, Rollout};
 use crate::failure::chain;
@@ -123,7 +123,7 @@ impl Rollout<'_> {
     async fn unproven(&self, whole: Duration) -> Stop {
         let words = format!("not proven within {} s", whole.as_secs());
         let lack = Lack { kind: Kind::OldPods, words };
-        match self.place.look().await {
+        match self.fresh().await {
             Ok(look) => Stop::Late(Box::new(look), lack),
             Err(error) => error.into(),
         }
@@ -133,16 +133,23 @@ impl Rollout<'_> {
     async fn take_back(&self, journal: &Journal) -> Result<Snapshot, Error> {
         let mut races = 0;
         loop {
-            let look = self.place.look().await?;
+            let look = self.fresh().await?;
+            if look.image() == journal.previous && races > 0 {
+                // The answer to the write was lost, not the write.
+                return Ok(look);
+            }
             if look.image() != journal.image {
                 return Err(self.changed(&look, Some(&journal.previous)));
             }
             let journal = look.journal().unwrap_or_else(|| journal.clone());
             let way = self.way_of_failed(&look).await;
             let look = if way == Way::Detached { self.hold_old(look, &journal).await? } else { look };
+            self.still_ours(&look).await?;
             match self.patch_deployment(patch::undo(&look, &journal, way), "take back the image of").await {
                 Ok(deployment) => return Ok(Snapshot { deployment, ..look }),
-                Err(Error::Cluster(error)) if lost_race(&error) && races < RACES => races += 1,
+                Err(Error::Cluster(error)) if self.may_try_again(&error) && races < RACES => {
+                    races += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -166,7 +173,7 @@ impl Rollout<'_> {
                 "warning: the old ReplicaSet does not hold its pods: the new ones may end without a drain",
             );
         }
-        Ok(self.place.look().await?)
+        self.fresh().await
     }
 
     /// Returns how the pods that failed leave: those that serve are drained as others are, those that
@@ -198,7 +205,7 @@ impl Rollout<'_> {
     }
 
     /// The new image stays; the next command goes back.
-    fn stays(&self, look: &Snapshot) -> Left {
+    pub(super) fn stays(&self, look: &Snapshot) -> Left {
         let name = &self.place.name;
         let previous = annotation(&look.deployment.metadata, PREVIOUS);
         let back = previous.map_or_else(

@@ -88,6 +88,13 @@ impl Stopwatch {
         self.started.elapsed().saturating_sub(self.lost + paused) > self.wait + extra
     }
 
+    /// Time in which nobody could see the pods is not theirs.
+    pub(super) fn forgive(&mut self, blind: Duration) {
+        if blind > Duration::from_secs(1) {
+            self.lost += blind;
+        }
+    }
+
     /// A pause stops the clock of the pods, and has as much time itself.
     pub(super) fn is_paused_for_good(&self, snapshot: &Snapshot) -> bool {
         snapshot.is_paused() && self.paused.is_some_and(|paused| paused.elapsed() > self.wait)

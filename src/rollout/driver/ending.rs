@@ -3,13 +3,21 @@
 use std::time::Duration;
 
 use super::Rollout;
-use crate::rollout::Error;
+use super::act::now;
+use crate::cluster;
+use crate::rollout::annotations::Journal;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::outcome::class_word;
 use crate::rollout::outside::{self, Change};
+use crate::rollout::plan::patch;
 use crate::rollout::report::Progress;
 use crate::rollout::verdict::Lack;
 use crate::rollout::verdict::diagnosis::Cause;
+use crate::rollout::{Error, Left};
+
+/// How long the last look and the last write may take after SIGTERM.
+const LAST_LOOK: Duration = Duration::from_millis(1_200);
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 impl Rollout<'_> {
     /// Says what is missing, pod by pod, and takes back what must not stay half done.
@@ -50,12 +58,20 @@ impl Rollout<'_> {
         Error::Failed { target: look.name(), image, cause: Box::new(cause), left }
     }
 
+    /// A write that is refused for good ends a rollout that has begun.
+    pub(super) fn stuck(&self, error: cluster::Error) -> Error {
+        let state = "it stays as it is now, half done".to_owned();
+        let left = Left { rolled_back: false, state, next: None };
+        Error::Stuck { error, left: Box::new(left) }
+    }
+
+    /// Says and records what is there, and starts nothing: all of it within three seconds.
     pub(super) async fn interrupted(&self) -> Error {
-        let look = tokio::time::timeout(Duration::from_secs(2), self.place.look()).await;
+        let look = tokio::time::timeout(LAST_LOOK, self.place.look()).await;
         let state = match look {
             Ok(Ok(snapshot)) => {
                 let progress = Progress::of(&snapshot, "");
-                let record = if snapshot.journal().is_some() {
+                let record = if self.record_interruption(&snapshot).await {
                     "; the Deployment's annotation records it"
                 } else {
                     ""
@@ -65,5 +81,17 @@ impl Rollout<'_> {
             _ => format!("{}/{} could not be read any more", self.place.namespace, self.place.name),
         };
         Error::Interrupted { state }
+    }
+
+    async fn record_interruption(&self, look: &Snapshot) -> bool {
+        let ours = self.order.image.to_string();
+        let Some(journal) = look.journal().filter(|it| it.image == ours || it.previous == ours) else {
+            return false;
+        };
+        let build = &self.order.build.url;
+        let by = if build.is_empty() { String::new() } else { format!(" ({build})") };
+        let journal = Journal { interrupted: Some(format!("interrupted at {}{by}", now())), ..journal };
+        let note = self.patch_deployment(patch::note(look, &journal), "record the interruption of");
+        matches!(tokio::time::timeout(LAST_WORD, note).await, Ok(Ok(_)))
     }
 }

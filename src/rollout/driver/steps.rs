@@ -1,13 +1,13 @@
 //! The loop of a rollout: look, decide the one next step, take it, look again, until the goal is
 //! reached or it is certain that it will not be.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::Rollout;
 use super::clock::Stopwatch;
 use super::doctor::Doctor;
 use super::guard::Guard;
 use super::live::Live;
-use super::{BLIND, Rollout};
 use crate::cluster;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::outcome::Ending;
@@ -18,7 +18,7 @@ use crate::rollout::verdict::{Goal, Kind, Lack};
 use crate::rollout::{Error, Outcome};
 
 /// How often a look is taken when nothing is heard: clocks move on without events.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// Why the goal was not reached.
 pub(super) enum Stop {
@@ -50,6 +50,7 @@ impl Rollout<'_> {
                     self.tell_failures();
                     return Err(self.failed(&look, *cause).await);
                 }
+                Err(Stop::Ended(Error::Cluster(error))) => return Err(self.stuck(error)),
                 Err(Stop::Ended(error)) => return Err(error),
             };
             self.stop_prober().await;
@@ -89,9 +90,12 @@ impl Rollout<'_> {
             }
             let clocks = guard.clocks(self, watch.look(goal, &look));
             let mut step = next(goal, &look, clocks, self.order.drain_wait);
-            if !matches!(step, Step::Wait(_) | Step::Drain(_) | Step::Test | Step::Settle) {
+            let is_late = matches!(&step, Step::Wait(lack) if watch.is_late(lack, self.order.drain_wait));
+            if is_late || !matches!(step, Step::Wait(_) | Step::Drain(_) | Step::Test | Step::Settle) {
                 // What writes or ends the loop is decided on a list: a watch may be behind.
-                look = self.place.look_before(&step).await?;
+                let asked = Instant::now();
+                look = self.fresh_before(&step).await?;
+                watch.forgive(asked.elapsed());
                 live.refresh(&look);
                 let clocks = guard.clocks(self, watch.look(goal, &look));
                 step = next(goal, &look, clocks, self.order.drain_wait);
@@ -101,7 +105,7 @@ impl Rollout<'_> {
             self.site.reporter.look(&progress);
             match step {
                 Step::Done => return Ok(look),
-                Step::Gone => return Err(Error::Gone { target: look.name(), again: None }.into()),
+                Step::Gone => return Err(self.gone().await.into()),
                 Step::Superseded(_) => {
                     self.clear(&look).await?;
                     return Err(self.changed(&look, self.previous().as_deref()).into());
@@ -117,7 +121,10 @@ impl Rollout<'_> {
                         return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
                     }
                     if lack.kind == Kind::Room && !look.is_held() && watch.is_time_to_nudge() {
-                        self.nudge(&look).await?;
+                        match self.nudge(&look).await {
+                            Err(Error::Cluster(error)) if self.may_try_again(&error) => {}
+                            done => done?,
+                        }
                     }
                     self.listen(&mut live).await?;
                 }
@@ -139,21 +146,11 @@ impl Rollout<'_> {
         watch: &mut Stopwatch,
     ) -> Result<(), Error> {
         match self.act(look, step).await {
-            // A precondition did not hold: something moved since the look, so look again.
-            Err(Error::Cluster(error)) if lost_race(&error) && watch.may_retry() => self.listen(live).await,
+            // A precondition did not hold, or nobody answered: what is there now is looked at again.
+            Err(Error::Cluster(error)) if self.may_try_again(&error) && watch.may_retry() => {
+                self.listen(live).await
+            }
             done => done,
-        }
-    }
-
-    async fn listen(&self, live: &mut Live) -> Result<(), Error> {
-        let _ = tokio::time::timeout(TICK, live.changed()).await;
-        match &live.lost {
-            Some((since, why)) if since.elapsed() > BLIND => Err(Error::Unknown {
-                target: format!("{}/{}", self.place.namespace, self.place.name),
-                seconds: since.elapsed().as_secs(),
-                why: why.clone(),
-            }),
-            _ => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::rollout::Error;
 use crate::rollout::annotations::Journal;
 use crate::rollout::observe::{Snapshot, is_alive, is_ready};
 use crate::rollout::plan::drain::Way;
+use crate::rollout::plan::patch;
 use crate::rollout::verdict::new_pods_lack;
 
 impl Rollout<'_> {
@@ -18,6 +19,11 @@ impl Rollout<'_> {
         journal: &Journal,
         way: Way,
     ) -> Result<Snapshot, Error> {
+        if !self.has_lease() {
+            // The run that began it hears from its own journal that it is to stop.
+            let journal = Journal { taken: Some(self.wanted()), ..journal.clone() };
+            self.patch_deployment(patch::note(&snapshot, &journal), "take over the rollout of").await?;
+        }
         let goal = self.goal_of(&snapshot);
         let ended = if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {
             self.say(&format!("an unfinished rollout to {} is ready: finishing it first", goal.image));
@@ -36,7 +42,7 @@ impl Rollout<'_> {
             Err(Stop::Late(look, _) | Stop::Hopeless(look, _)) => self.attach_all(&look).await?,
             Err(Stop::Ended(error)) => return Err(error),
         }
-        Ok(self.place.look().await?)
+        self.fresh().await
     }
 }
 

@@ -146,10 +146,13 @@ impl ApiServer {
         self.world().seen.clone()
     }
 
-    /// Returns the requests so far that could change something.
+    /// Returns the requests so far that could change something, beside the lock.
     pub(crate) fn writes(&self) -> Vec<Seen> {
         let asks = |seen: &Seen| {
-            seen.method == "GET" || seen.path.starts_with(REVIEWS) || seen.query.contains("dryRun=All")
+            seen.method == "GET"
+                || seen.path.starts_with(REVIEWS)
+                || seen.query.contains("dryRun=All")
+                || seen.path.contains("/leases")
         };
         self.seen().into_iter().filter(|seen| !asks(seen)).collect()
     }
@@ -241,6 +244,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         Method::POST if is_tried => {
             (StatusCode::CREATED, axum::Json(serde_json::from_slice::<Value>(&body).unwrap())).into_response()
         }
+        Method::POST if path.ends_with("/leases") => world.create(&path, &body),
         Method::PATCH if is_tried => world.read(&path, ""),
         Method::PATCH => world.patch(&path, &body),
         Method::DELETE => world.delete(&path),
@@ -315,6 +319,16 @@ impl World {
             }
         });
         Body::from_stream(futures::stream::iter(missed).chain(events).boxed()).into_response()
+    }
+
+    fn create(&mut self, folder: &str, body: &[u8]) -> Response {
+        let object: Value = serde_json::from_slice(body).unwrap();
+        let path = format!("{folder}/{}", object["metadata"]["name"].as_str().unwrap());
+        if self.objects.contains_key(&path) {
+            return refused(409, "AlreadyExists", "it is there already");
+        }
+        self.store(&path, object);
+        (StatusCode::CREATED, axum::Json(&self.objects[&path])).into_response()
     }
 
     fn patch(&mut self, path: &str, body: &[u8]) -> Response {
@@ -417,6 +431,7 @@ fn collection(path: &str) -> Option<(String, String)> {
         "services" => "Service",
         "endpointslices" => "EndpointSlice",
         "events" => "Event",
+        "leases" => "Lease",
         "horizontalpodautoscalers" => "HorizontalPodAutoscaler",
         "resourcequotas" => "ResourceQuota",
         "poddisruptionbudgets" => "PodDisruptionBudget",
