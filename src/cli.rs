@@ -20,6 +20,7 @@ pub mod access;
 pub mod diff;
 pub mod digest;
 pub mod harness;
+pub mod history;
 pub mod live;
 pub mod order;
 pub mod output;
@@ -43,6 +44,7 @@ enum Command {
     Plan(plan::Args),
     Roll(roll::Args),
     Status(status::Args),
+    History(history::Args),
     Harness(harness::Args),
 }
 
@@ -133,6 +135,7 @@ async fn dispatch(command: Command, surroundings: &Surroundings) -> anyhow::Resu
     match command {
         Command::Digest(args) => asking(digest::run(args, surroundings), surroundings).await,
         Command::Diff(args) => asking(diff::run(args, surroundings), surroundings).await,
+        Command::History(args) => asking(history::run(args, surroundings), surroundings).await,
         Command::Status(args) => asking(status::run(args, surroundings), surroundings).await,
         Command::Plan(args) => asking(plan::run(args, surroundings), surroundings).await,
         Command::Roll(args) => roll::run(args, surroundings).await,

@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use crate::image::Digest;
+
 /// The form of the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -43,6 +45,13 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     };
     let heading: Vec<String> = heading.iter().map(|&name| name.to_owned()).collect();
     std::iter::once(&heading).chain(rows).map(|row| line(row)).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the digits that tell two digests apart.
+#[must_use]
+pub fn short(digest: &str) -> String {
+    let parsed: Option<Digest> = digest.parse().ok();
+    parsed.map_or_else(|| digest.to_owned(), |digest| digest.short().replace("sha256:", ""))
 }
 
 #[cfg(test)]

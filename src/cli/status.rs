@@ -4,12 +4,11 @@ use serde_json::json;
 
 use super::Surroundings;
 use super::access::{ClusterArgs, RegistryArgs};
-use super::output::{Output, OutputArgs, table};
+use super::output::{Output, OutputArgs, short, table};
 use super::workload::Workload;
 use crate::cluster::Cluster;
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::image::Digest;
 use crate::rollout::driver::status;
 use crate::rollout::status::Status;
 
@@ -130,12 +129,6 @@ fn newest(row: &Status) -> String {
     }
 }
 
-/// Returns the digits that tell two digests apart.
-fn short(digest: &str) -> String {
-    let parsed: Option<Digest> = digest.parse().ok();
-    parsed.map_or_else(|| digest.to_owned(), |digest| digest.short().replace("sha256:", ""))
-}
-
 fn short_image(image: &str) -> String {
     match image.split_once('@') {
         Some((name, digest)) => format!("{name}@{}", short(digest)),
@@ -146,6 +139,7 @@ fn short_image(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Digest;
 
     fn digest(letter: char) -> Digest {
         format!("sha256:{}", letter.to_string().repeat(64)).parse().unwrap()

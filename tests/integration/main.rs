@@ -3,6 +3,7 @@
 
 mod cli_diff;
 mod cli_digest;
+mod cli_history;
 mod cli_plan;
 mod cli_roll;
 mod cli_status;
