@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::client::ClientBuilder;
 use kube::{Api, Client, Config};
@@ -77,14 +76,21 @@ impl Cluster {
         }
     }
 
-    /// Returns the error for a Deployment that is not there, with the names that are, as far as the
+    /// Returns the error for a workload that is not there, with the names that are, as far as the
     /// credentials may list them.
-    pub async fn no_deployment(&self, namespace: &str, name: &str) -> Error {
-        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        let listed = deployments.list_metadata(&ListParams::default().limit(NAMES_LISTED)).await;
+    pub async fn no_workload<K>(&self, kind: &'static str, namespace: &str, name: &str) -> Error
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let workloads: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let listed = workloads.list_metadata(&ListParams::default().limit(NAMES_LISTED)).await;
         let known =
             listed.ok().map(|list| list.items.into_iter().filter_map(|item| item.metadata.name).collect());
-        Error::NoDeployment { namespace: namespace.to_owned(), name: name.to_owned(), known }
+        Error::NoWorkload { kind, namespace: namespace.to_owned(), name: name.to_owned(), known }
     }
 }
 

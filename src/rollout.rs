@@ -24,11 +24,12 @@ pub mod preflight;
 pub mod proof;
 pub mod report;
 pub mod resource;
+pub mod sets;
 pub mod status;
 pub mod verdict;
 
 pub use error::{Error, Left};
-pub use order::{Drain, OnFailure, Order, Policy, Target};
+pub use order::{Drain, Kind, OnFailure, Order, Policy, Target};
 pub use outcome::{Ending, Report};
 
 /// The digest that really runs on every pod.

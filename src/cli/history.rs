@@ -37,14 +37,15 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let cluster = args.cluster.connect(surroundings).await?;
     let target = Target {
         namespace: cluster.namespace.clone(),
-        deployment: args.workload.name,
+        kind: args.workload.kind,
+        name: args.workload.name,
         containers: args.container.into_iter().collect(),
     };
     let entries = driver::history(&cluster, &target).await.map_err(Failure::from)?;
     match args.output.output {
         Output::Text => surroundings.print(shown(&entries))?,
         Output::Json => {
-            let workload = format!("{}/deployment/{}", target.namespace, target.deployment);
+            let workload = format!("{}/{}/{}", target.namespace, target.kind.word(), target.name);
             surroundings.print(json!({ "workload": workload, "history": entries }))?;
         }
     }

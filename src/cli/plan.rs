@@ -53,7 +53,8 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let cluster = args.cluster.connect(surroundings).await?;
     let target = Target {
         namespace: cluster.namespace.clone(),
-        deployment: args.workload.name.clone(),
+        kind: args.workload.kind,
+        name: args.workload.name.clone(),
         containers: args.order.container.clone(),
     };
     let order = args.order.order(image, tag)?;
@@ -72,8 +73,9 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let facts =
         Facts { snapshot: &found.snapshot, order: &order, choice: &found.choice, survey: &found.survey };
     let command = format!(
-        "rollway roll deployment/{} {} -n {}{}",
-        target.deployment,
+        "rollway roll {}/{} {} -n {}{}",
+        target.kind.word(),
+        target.name,
         order.image,
         target.namespace,
         args.order.options()

@@ -34,11 +34,11 @@ Exit codes:
   10   the API server was out of sight for too long; the outcome is unknown
   143  interrupted; what was left behind is on stderr";
 
-/// Roll a Deployment to an image and prove that every pod runs it
+/// Roll a workload to an image and prove that every pod runs it
 #[derive(clap::Args)]
 #[command(after_help = CODES)]
 pub struct Args {
-    /// The Deployment: `app` or `deployment/app`
+    /// The workload: a Deployment's name, `statefulset/NAME` or `daemonset/NAME`
     workload: Workload,
     /// The image: `repository@sha256:…`, or `repository:tag` to use what the tag points at now
     image: String,
@@ -101,11 +101,12 @@ async fn report(args: Args, surroundings: &Surroundings) -> anyhow::Result<Repor
     let cluster = args.cluster.connect(surroundings).await?;
     let target = Target {
         namespace: cluster.namespace.clone(),
-        deployment: args.workload.name,
+        kind: args.workload.kind,
+        name: args.workload.name,
         containers: args.order.container.clone(),
     };
     let order = args.order.order(image, tag)?;
-    let title = format!("{}/{} → {}", target.namespace, target.deployment, order.image.digest.short());
+    let title = format!("{}/{} → {}", target.namespace, target.name, order.image.digest.short());
     let mut reporter = reporter(&title, surroundings);
     if let Some(path) = &args.record {
         reporter = Box::new(Recorder::create(path, reporter)?);

@@ -1,29 +1,29 @@
-//! A workload on the command line: `app` or `deployment/app`.
+//! A workload on the command line: `app`, `deployment/app`, `statefulset/db` or `daemonset/agent`.
 
 use std::str::FromStr;
 
-/// A Deployment by name.
+use crate::rollout::Kind;
+
+/// A workload by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
+    /// What kind it is; a Deployment when nobody says.
+    pub kind: Kind,
     /// Its name.
     pub name: String,
 }
-
-/// How people write the kinds that can be rolled, kubectl's short forms too.
-const DEPLOYMENT: [&str; 5] = ["deployment", "deployments", "deploy", "deployment.apps", "deployments.apps"];
 
 impl FromStr for Workload {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, name) = text.split_once('/').unwrap_or(("deployment", text));
-        if !DEPLOYMENT.contains(&kind.to_lowercase().as_str()) {
-            return Err(format!("`{kind}` is not a kind that can be rolled; write `deployment/NAME`"));
-        }
+        let (kind, name) = Kind::split(text).map_err(|kind| {
+            format!("`{kind}` is not a kind that can be rolled; write `deployment/NAME`, `statefulset/NAME` or `daemonset/NAME`")
+        })?;
         if name.is_empty() || name.contains('/') {
-            return Err("write it as `NAME` or `deployment/NAME`".to_owned());
+            return Err("write it as `NAME` or `KIND/NAME`".to_owned());
         }
-        Ok(Self { name: name.to_owned() })
+        Ok(Self { kind, name: name.to_owned() })
     }
 }
 
@@ -34,8 +34,10 @@ mod tests {
     #[test]
     fn a_workload_is_a_name_with_or_without_its_kind() {
         for text in ["app", "deployment/app", "deploy/app", "Deployment/app", "deployment.apps/app"] {
-            assert_eq!(text.parse::<Workload>().unwrap().name, "app", "{text}");
+            let workload = text.parse::<Workload>().unwrap();
+            assert_eq!((workload.kind, workload.name.as_str()), (Kind::Deployment, "app"), "{text}");
         }
+        assert_eq!("sts/db".parse::<Workload>().unwrap().kind, Kind::StatefulSet);
         for text in ["", "cronjob/app", "deployment/", "deployment/a/b"] {
             assert!(text.parse::<Workload>().is_err(), "{text}");
         }

@@ -168,14 +168,16 @@ pub enum Error {
         /// The URL.
         address: String,
     },
-    /// A Deployment that is not there.
-    #[error("there is no Deployment `{name}` in namespace `{namespace}`")]
-    NoDeployment {
+    /// A workload that is not there.
+    #[error("there is no {kind} `{name}` in namespace `{namespace}`")]
+    NoWorkload {
+        /// Its kind.
+        kind: &'static str,
         /// Where it was looked for.
         namespace: String,
         /// Its name.
         name: String,
-        /// The Deployments that are there; `None` where the credentials may not list them.
+        /// Those that are there; `None` where the credentials may not list them.
         known: Option<Vec<String>>,
     },
     /// Something that does not belong to the API.
@@ -257,7 +259,7 @@ impl Explain for Error {
                 "the token or certificate has expired, or is another cluster's; make a new one (`kubectl create token`)"
                     .to_owned()
             }
-            Self::NoDeployment { namespace, name, known } => missing(namespace, name, known.as_deref()),
+            Self::NoWorkload { kind, namespace, name, known } => missing(kind, namespace, name, known.as_deref()),
             Self::Refused { status, .. } => return refusal(status),
             Self::Unexpected { .. } => return None,
         })
@@ -265,19 +267,20 @@ impl Explain for Error {
 }
 
 /// Returns the nearest names first: a misspelling is the usual reason.
-fn missing(namespace: &str, name: &str, known: Option<&[String]>) -> String {
+fn missing(kind: &str, namespace: &str, name: &str, known: Option<&[String]>) -> String {
     match known {
         None => {
-            format!("look with `kubectl -n {namespace} get deployments`; these credentials may not list them")
+            let plural = kind.to_ascii_lowercase() + "s";
+            format!("look with `kubectl -n {namespace} get {plural}`; these credentials may not list them")
         }
         Some([]) => {
-            format!("there are no Deployments in `{namespace}`; check `namespace`, or create it first")
+            format!("there are no {kind}s in `{namespace}`; check `namespace`, or create it first")
         }
         Some(names) => {
             let mut names: Vec<&String> = names.iter().collect();
             names.sort_by_key(|known| strsim::damerau_levenshtein(name, known));
             let shown: Vec<String> = names.into_iter().take(NAMES_SHOWN).cloned().collect();
-            format!("the Deployments in `{namespace}` are {}", list(&shown))
+            format!("the {kind}s in `{namespace}` are {}", list(&shown))
         }
     }
 }
@@ -383,7 +386,7 @@ mod tests {
     #[test]
     fn nearest_deployment_comes_first() {
         let names = ["web".to_owned(), "worker".to_owned(), "app".to_owned()];
-        let hint = missing("shop", "ap", Some(&names));
+        let hint = missing("Deployment", "shop", "ap", Some(&names));
         assert_eq!(hint, "the Deployments in `shop` are `app`, `web`, `worker`");
     }
 

@@ -21,8 +21,9 @@ use super::plan::drain::{Choice, Way};
 use super::plan::patch;
 use super::proof::Proof;
 use super::report::Reporter;
+use super::sets::patch::surges;
 use super::verdict::{Goal, Part, Verdict, judge};
-use super::{Error, Order, Outcome, Report, Running, Target, history, preflight};
+use super::{Error, Kind, Order, Outcome, Report, Running, Target, history, preflight};
 use crate::cluster::Cluster;
 use crate::concourse::Interrupted;
 use crate::image::{Digest, Pinned};
@@ -43,6 +44,7 @@ pub mod lines;
 mod live;
 mod lock;
 pub mod record;
+mod sets;
 mod sight;
 pub mod status;
 mod steps;
@@ -101,7 +103,12 @@ pub async fn running(
         identities: identities(registry, &image, &snapshot, &snapshot.container, log).await,
         others,
     };
-    Ok((judge(&goal, &snapshot) == Verdict::Complete).then(|| describe(&snapshot, image)))
+    let mut left_out = snapshot.set.iter().flat_map(|set| set.left_out());
+    let is_everywhere = left_out.all(|pod| {
+        digest_of(pod, &snapshot.container).is_none_or(|digest| goal.identities.contains(&digest))
+    });
+    let is_complete = is_everywhere && judge(&goal, &snapshot) == Verdict::Complete;
+    Ok(is_complete.then(|| describe(&snapshot, image)))
 }
 
 /// Returns one look at the Deployment and everything that belongs to it.
@@ -174,30 +181,52 @@ async fn identities(
 }
 
 async fn place(cluster: &Cluster, target: &Target) -> Result<Place, Error> {
-    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &target.namespace);
-    let name = format!("{}/{}", target.namespace, target.deployment);
-    let doing = format!("get deployment `{name}`");
-    let deployment = match api.get(&target.deployment).await.map_err(|error| cluster.describe(error, &doing))
-    {
-        Err(error) if error.status() == Some(404) => {
-            return Err(cluster.no_deployment(&target.namespace, &target.deployment).await.into());
+    let (template, selector, surges) = match target.kind {
+        Kind::Deployment => {
+            let deployment: Deployment = workload(cluster, target).await?;
+            let spec = deployment.spec.unwrap_or_default();
+            (Some(spec.template), spec.selector, true)
         }
-        answer => answer?,
+        _ => {
+            let set = sets::find(cluster, target).await?;
+            (set.template().cloned(), set.selector(), surges(&set))
+        }
     };
-    let template = deployment.spec.as_ref().map(|spec| &spec.template);
     let (container, others) =
-        preflight::containers("Deployment", template, &target.containers).map_err(Error::Preflight)?;
-    let selector = deployment.spec.as_ref().map(|spec| &spec.selector);
-    let query = selector.and_then(|selector| kube::core::Selector::try_from(selector.clone()).ok());
+        preflight::containers(target.kind.title(), template.as_ref(), &target.containers)
+            .map_err(Error::Preflight)?;
+    let query = kube::core::Selector::try_from(selector).ok();
     Ok(Place {
         cluster: cluster.clone(),
         namespace: target.namespace.clone(),
-        name: target.deployment.clone(),
+        kind: target.kind,
+        surges,
+        name: target.name.clone(),
         container,
         others,
         selector: query.map(|query| query.to_string()).unwrap_or_default(),
         routes: Routes::default(),
     })
+}
+
+/// Reads the workload; one that is not there is told with the names of those that are.
+async fn workload<K>(cluster: &Cluster, target: &Target) -> Result<K, Error>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let Target { namespace, kind, name, .. } = target;
+    let api: Api<K> = Api::namespaced(cluster.client.clone(), namespace);
+    let doing = format!("get {} `{namespace}/{name}`", kind.word());
+    match api.get(name).await.map_err(|error| cluster.describe(error, &doing)) {
+        Err(error) if error.status() == Some(404) => {
+            Err(cluster.no_workload::<K>(kind.title(), namespace, name).await.into())
+        }
+        answer => Ok(answer?),
+    }
 }
 
 /// Rolls the Deployment to what is ordered, or takes over the rollout that another run left behind.
@@ -212,7 +241,7 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
     let place = match begun {
         Ok(place) => place,
         Err(error) => {
-            let workload = format!("{}/deployment/{}", target.namespace, target.deployment);
+            let workload = format!("{}/{}/{}", target.namespace, target.kind.word(), target.name);
             let notes = Notes { seconds: started.elapsed().as_secs_f64(), ..Notes::default() };
             return Report::new(workload, order.image.to_string(), notes, Err(error));
         }
@@ -254,6 +283,7 @@ impl Rollout<'_> {
     async fn run(&self) -> Result<Outcome, Error> {
         let snapshot = self.place.look().await?;
         self.note_look(&snapshot);
+        self.look_over(&snapshot)?;
         let choice = self.gate(&snapshot).await?;
         if self.is_written(&snapshot) && self.is_complete(&snapshot) {
             self.say(&format!("already there: {}", self.proof(&snapshot)));

@@ -146,7 +146,7 @@ impl Error {
             Self::Paused { .. } => Some("F704"),
             Self::Late { .. } => Some("F801"),
             Self::Unknown { .. } => Some("F901"),
-            Self::Cluster(cluster::Error::NoDeployment { .. }) => Some("T001"),
+            Self::Cluster(cluster::Error::NoWorkload { .. }) => Some("T001"),
             Self::Cluster(_) | Self::Stuck { .. } | Self::Interrupted { .. } => None,
         }
     }

@@ -189,6 +189,7 @@ pub(crate) fn mk_snapshot() -> Snapshot {
         deployment,
         container: "main".to_owned(),
         others: Vec::new(),
+        set: None,
         replica_sets: vec![set],
         pods,
         routing: Some(Routing { services: vec![mk_service("app", &json!({ "app": "app" }))], slices }),

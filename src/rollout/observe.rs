@@ -2,12 +2,14 @@
 //! Only questions that one look can answer; what follows from the answers is `verdict` and `plan`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::Kind;
 use super::annotations::{DETACHED, HASH, HOLD, JOURNAL, Journal, REVISION};
 use crate::image::Digest;
 
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub pods: Vec<Pod>,
     /// Services and endpoints of the namespace; `None` where the credentials may not read them.
     pub routing: Option<Routing>,
+    /// The set for which all of this stands in, where it is not a Deployment.
+    pub set: Option<Arc<super::sets::Look>>,
 }
 
 /// One rolled container and its place in the template.
@@ -85,10 +89,19 @@ impl Snapshot {
         usize::try_from(replicas).unwrap_or(0)
     }
 
+    /// Returns what kind of workload it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.set.as_ref().map_or(Kind::Deployment, |look| look.set.kind())
+    }
+
     /// Returns the revision that the controller counts.
     #[must_use]
     pub fn revision(&self) -> &str {
-        annotation(&self.deployment.metadata, REVISION).map_or("", String::as_str)
+        match &self.set {
+            Some(look) => &look.revision,
+            None => annotation(&self.deployment.metadata, REVISION).map_or("", String::as_str),
+        }
     }
 
     /// Returns whether the controller has seen the last change of the Deployment.

@@ -20,13 +20,68 @@ pub use wrong::Wrong;
 /// How long a finished rollout must hold still when nobody says.
 pub const SETTLE: Duration = Duration::from_secs(10);
 
-/// Which containers of which Deployment.
+/// The kinds of workload that can be rolled.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A Deployment.
+    #[default]
+    Deployment,
+    /// A StatefulSet.
+    StatefulSet,
+    /// A DaemonSet.
+    DaemonSet,
+}
+
+impl Kind {
+    /// Returns the kind as the API spells it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+
+    /// Returns the kind as a command line and a key spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::StatefulSet => "statefulset",
+            Self::DaemonSet => "daemonset",
+        }
+    }
+
+    /// Reads `KIND/NAME`, or `NAME` of a Deployment, with the short kinds that kubectl has too.
+    ///
+    /// # Errors
+    ///
+    /// The kind, when it is none of these.
+    pub fn split(text: &str) -> Result<(Self, &str), String> {
+        let Some((kind, name)) = text.split_once('/') else { return Ok((Self::Deployment, text)) };
+        let kind = match kind.to_ascii_lowercase().trim_end_matches(".apps") {
+            "deployment" | "deployments" | "deploy" => Self::Deployment,
+            "statefulset" | "statefulsets" | "sts" => Self::StatefulSet,
+            "daemonset" | "daemonsets" | "ds" => Self::DaemonSet,
+            _ => return Err(kind.to_owned()),
+        };
+        Ok((kind, name))
+    }
+}
+
+/// Which containers of which workload.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The Deployment's namespace.
+    /// The workload's namespace.
     pub namespace: String,
-    /// The Deployment's name.
-    pub deployment: String,
+    /// The workload's kind.
+    pub kind: Kind,
+    /// The workload's name.
+    pub name: String,
     /// The containers' names, init containers among them; none where the pod has one container. The
     /// first one's digest stands for the rollout.
     pub containers: Vec<String>,
@@ -126,4 +181,25 @@ pub enum Drain {
     Rolling,
     /// The Deployment's own strategy, untouched.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workload_is_named_as_kubectl_names_it() {
+        let cases = [
+            ("app", Kind::Deployment, "app"),
+            ("deploy/app", Kind::Deployment, "app"),
+            ("deployment.apps/app", Kind::Deployment, "app"),
+            ("sts/db", Kind::StatefulSet, "db"),
+            ("StatefulSet/db", Kind::StatefulSet, "db"),
+            ("daemonset/agent", Kind::DaemonSet, "agent"),
+        ];
+        for (text, kind, name) in cases {
+            assert_eq!(Kind::split(text), Ok((kind, name)), "{text}");
+        }
+        assert_eq!(Kind::split("pod/app"), Err("pod".to_owned()));
+    }
 }

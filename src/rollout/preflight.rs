@@ -1,8 +1,9 @@
 //! The rules that look before anything is written, group by group. They decide from what was found out;
 //! who finds it out, and what is done about a finding, is the driver's.
 
-use self::facts::{Facts, Findings, Rule};
+use self::facts::{Facts, Findings, Rule, Severity};
 use super::observe::Snapshot;
+use super::sets;
 
 pub mod capacity;
 mod containers;
@@ -49,6 +50,10 @@ pub fn inspect(facts: &Facts<'_>) -> Findings {
         target::current(facts, &mut findings);
         return findings;
     }
+    if let Some(look) = &facts.snapshot.set {
+        inspect_set(facts, look, &mut findings);
+        return findings;
+    }
     for inspect in [
         target::inspect,
         image::inspect,
@@ -72,6 +77,17 @@ pub fn inspect_written(facts: &Facts<'_>) -> Findings {
         target::inspect_standing(facts, &mut findings);
     }
     findings
+}
+
+/// Lets the rules look that are about templates, images and routing: those hold for every kind. The
+/// pace, the room and the owners of a set follow rules of their own, and are said before it is rolled.
+fn inspect_set(facts: &Facts<'_>, look: &sets::Look, findings: &mut Findings) {
+    if let Err(refusal) = sets::words::check(look) {
+        findings.add(refusal.rule, Severity::Block, refusal.words, refusal.hint);
+    }
+    for inspect in [target::inspect, image::inspect, startup::inspect, shutdown::inspect, routing::inspect] {
+        inspect(facts, findings);
+    }
 }
 
 /// A rule that forbids to start.

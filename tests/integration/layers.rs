@@ -74,7 +74,7 @@ fn is_in(path: &str, modules: &[&str]) -> bool {
 }
 
 fn is_pure_rollout(path: &str) -> bool {
-    ["preflight", "plan", "observe", "learned", "status", "verdict", "report", "proof"]
+    ["preflight", "plan", "observe", "learned", "sets", "status", "verdict", "report", "proof"]
         .iter()
         .any(|module| is_in(path, &[&format!("rollout/{module}")]))
 }

@@ -77,7 +77,7 @@ impl Rollout<'_> {
         self.note(|account| notes = account.notes.clone());
         notes.proof = self.testimony().and_then(|proof| serde_json::to_value(proof).ok());
         notes.seconds = self.started.elapsed().as_secs_f64();
-        let workload = format!("{}/deployment/{}", self.place.namespace, self.place.name);
+        let workload = format!("{}/{}/{}", self.place.namespace, self.place.kind.word(), self.place.name);
         Report::new(workload, self.order.image.to_string(), notes, result)
     }
 
@@ -97,7 +97,7 @@ impl Rollout<'_> {
         let field = |name: &str, value: String| Field { name: name.to_owned(), value };
         let mut fields = vec![
             field("outcome", ending.word().to_owned()),
-            field("deployment", snapshot.name()),
+            field(self.place.kind.word(), snapshot.name()),
             field("image", self.order.image.to_string()),
             field("pods", format!("{} of {}", snapshot.new_pods().len(), snapshot.wanted())),
             field("revision", snapshot.revision().to_owned()),

@@ -7,12 +7,14 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 
 use super::Rollout;
-use crate::rollout::Error;
+use super::live::Place;
 use crate::rollout::annotations::{MANAGER, PREVIOUS};
 use crate::rollout::observe::{Snapshot, annotation, is_alive, is_detached};
 use crate::rollout::plan::drain::Way;
 use crate::rollout::plan::patch::{self, Operations};
 use crate::rollout::plan::step::Step;
+use crate::rollout::sets::patch::translate;
+use crate::rollout::{Error, Kind};
 
 /// How often a write may meet another state than the one it was made for.
 const RACES: u32 = 5;
@@ -55,9 +57,13 @@ impl Rollout<'_> {
         operations: Operations,
         what: &str,
     ) -> Result<Deployment, Error> {
-        let doing = format!("{what} deployment `{}/{}`", self.place.namespace, self.place.name);
-        let api = self.place.api::<Deployment>();
-        let patched = api.patch(&self.place.name, &parameters(), &json_patch(operations)).await;
+        let Place { kind, surges, namespace, name, .. } = &self.place;
+        let doing = format!("{what} {} `{namespace}/{name}`", kind.word());
+        let patch = json_patch(translate(*kind, *surges, operations));
+        let patched = match kind {
+            Kind::Deployment => self.place.api::<Deployment>().patch(name, &parameters(), &patch).await,
+            _ => self.place.patch_set(&parameters(), &patch).await,
+        };
         patched.map_err(|error| self.place.cluster.describe(error, &doing).into())
     }
 
@@ -76,7 +82,7 @@ impl Rollout<'_> {
             }
             Step::Release(journal) => {
                 self.patch_deployment(patch::release(look, &journal), "put back the settings of").await?;
-                self.say("the Deployment's own settings are back");
+                self.say(&format!("the {}'s own settings are back", self.place.kind.title()));
             }
             Step::FallBack(journal, lack) => {
                 self.say(&format!("warning: no room for all new pods beside the old ones: {}", lack.words));

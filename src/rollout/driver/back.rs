@@ -35,9 +35,10 @@ impl Rollout<'_> {
             Ok(journal) => {
                 self.go_back(look, &journal).await.map(|state| Left { rolled_back: true, state, next: None })
             }
-            Err(why) => {
-                self.leave(look).await.map(|state| Left { state: join(&state, why), ..self.stays(look) })
-            }
+            Err(why) => self
+                .leave(look)
+                .await
+                .map(|state| Left { state: join(self.place.kind.title(), &state, why), ..self.stays(look) }),
         };
         went.unwrap_or_else(|error| match error {
             Stop::Late(look, lack) => Left {
@@ -47,7 +48,7 @@ impl Rollout<'_> {
                     look.image(),
                     lack.words
                 ),
-                next: Some(self.kubectl(&format!("rollout status deployment/{}", self.place.name))),
+                next: Some(self.kubectl(&format!("rollout status {}", self.place.address()))),
             },
             Stop::Hopeless(look, cause) => Left {
                 rolled_back: false,
@@ -55,7 +56,7 @@ impl Rollout<'_> {
                     "the image is {} again, and its pods do not come up either: {cause}",
                     look.image()
                 ),
-                next: Some(self.kubectl(&format!("describe deployment/{}", self.place.name))),
+                next: Some(self.kubectl(&format!("describe {}", self.place.address()))),
             },
             Stop::Ended(error) => {
                 Left { state: format!("it could not be taken back: {}", chain(&error)), ..self.stays(look) }
@@ -206,15 +207,15 @@ impl Rollout<'_> {
 
     /// The new image stays; the next command goes back.
     pub(super) fn stays(&self, look: &Snapshot) -> Left {
-        let name = &self.place.name;
+        let name = self.place.address();
         let previous = annotation(&look.deployment.metadata, PREVIOUS);
         let back = previous.map_or_else(
-            || format!("rollout undo deployment/{name}"),
-            |previous| format!("set image deployment/{name} {}={previous}", look.container),
+            || format!("rollout undo {name}"),
+            |previous| format!("set image {name} {}={previous}", look.container),
         );
         Left {
             rolled_back: false,
-            state: "the Deployment keeps the new image".to_owned(),
+            state: format!("the {} keeps the new image", self.place.kind.title()),
             next: Some(self.kubectl(&back)),
         }
     }
@@ -225,8 +226,8 @@ impl Rollout<'_> {
 }
 
 /// Says that the image stays, and what else there is to say.
-fn join(state: &str, why: Option<String>) -> String {
-    let stays = "the Deployment keeps the new image".to_owned();
+fn join(kind: &str, state: &str, why: Option<String>) -> String {
+    let stays = format!("the {kind} keeps the new image");
     let parts = [Some(stays), why, Some(state.to_owned()).filter(|state| !state.is_empty())];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

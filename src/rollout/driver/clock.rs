@@ -19,6 +19,7 @@ pub(super) struct Stopwatch {
     ready: Option<Instant>,
     unrouted: Option<Instant>,
     refused: Option<Instant>,
+    stuck: Option<Instant>,
     nudged: Instant,
     races: u32,
     /// Since when somebody has it paused.
@@ -36,6 +37,7 @@ impl Stopwatch {
             ready: None,
             unrouted: None,
             refused: None,
+            stuck: None,
             nudged: started,
             races: 0,
             paused: None,
@@ -74,6 +76,7 @@ impl Stopwatch {
             ready: since(&mut self.ready, lack.is_none()),
             unrouted: since(&mut self.unrouted, snapshot.is_every_orphan_out()),
             refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room)),
+            stuck: since(&mut self.stuck, snapshot.set.as_ref().is_some_and(|set| !set.stuck().is_empty())),
             ..Clocks::default()
         }
     }

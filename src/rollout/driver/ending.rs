@@ -72,9 +72,9 @@ impl Rollout<'_> {
             Ok(Ok(snapshot)) => {
                 let progress = Progress::of(&snapshot, "");
                 let record = if self.record_interruption(&snapshot).await {
-                    "; the Deployment's annotation records it"
+                    format!("; the {}'s annotation records it", self.place.kind.title())
                 } else {
-                    ""
+                    String::new()
                 };
                 format!("{} is at {} ({progress}){record}", snapshot.name(), snapshot.image())
             }

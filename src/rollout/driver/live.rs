@@ -18,7 +18,9 @@ use kube::{Resource, ResourceExt};
 pub(super) use self::notices::Notices;
 use self::notices::Told;
 pub(super) use self::routes::Routes;
+use super::sets::{SeenSet, Stores};
 use crate::cluster::{self, Cluster};
+use crate::rollout::Kind;
 use crate::rollout::annotations::DETACHED;
 use crate::rollout::observe::{Routing, Snapshot, is_detached};
 use crate::rollout::plan::step::Step;
@@ -31,6 +33,9 @@ mod routes;
 pub(super) struct Place {
     pub(super) cluster: Cluster,
     pub(super) namespace: String,
+    pub(super) kind: Kind,
+    /// Whether new pods may run beside old ones.
+    pub(super) surges: bool,
     pub(super) name: String,
     pub(super) container: String,
     pub(super) others: Vec<String>,
@@ -41,6 +46,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Returns the workload as kubectl names it.
+    pub(super) fn address(&self) -> String {
+        format!("{}/{}", self.kind.word(), self.name)
+    }
+
     pub(super) fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -55,6 +65,12 @@ impl Place {
 
     /// Lists everything once.
     pub(super) async fn look(&self) -> Result<Snapshot, cluster::Error> {
+        if self.kind != Kind::Deployment {
+            let look = self.look_at_set().await?;
+            let snapshot = look.stand_in(&self.container, &self.others, None);
+            let routing = self.routing(&snapshot).await?;
+            return Ok(Snapshot { routing, ..snapshot });
+        }
         let doing = format!("get deployment `{}/{}`", self.namespace, self.name);
         let deployment: Deployment = self
             .api::<Deployment>()
@@ -68,7 +84,7 @@ impl Place {
         pods.extend(self.list::<Pod>(&marked).await?);
         let (container, others) = (self.container.clone(), self.others.clone());
         let pods = unique(pods);
-        let look = Snapshot { deployment, container, others, replica_sets, pods, routing: None };
+        let look = Snapshot { deployment, container, others, replica_sets, pods, routing: None, set: None };
         let routing = self.routing(&look).await?;
         Ok(Snapshot { routing, ..look })
     }
@@ -82,7 +98,7 @@ impl Place {
         self.look().await
     }
 
-    async fn list<K>(&self, parameters: &ListParams) -> Result<Vec<K>, cluster::Error>
+    pub(super) async fn list<K>(&self, parameters: &ListParams) -> Result<Vec<K>, cluster::Error>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
@@ -103,8 +119,8 @@ fn unique(pods: Vec<Pod>) -> Vec<Pod> {
 }
 
 /// One kind's objects by name, as a watch tells of them.
-struct Store<K> {
-    objects: BTreeMap<String, K>,
+pub(super) struct Store<K> {
+    pub(super) objects: BTreeMap<String, K>,
     relisted: BTreeMap<String, K>,
 }
 
@@ -115,7 +131,7 @@ impl<K> Default for Store<K> {
 }
 
 impl<K: ResourceExt> Store<K> {
-    fn apply(&mut self, event: Event<K>) {
+    pub(super) fn apply(&mut self, event: Event<K>) {
         match event {
             Event::Apply(object) => drop(self.objects.insert(object.name_any(), object)),
             Event::Delete(object) => drop(self.objects.remove(&object.name_any())),
@@ -126,7 +142,8 @@ impl<K: ResourceExt> Store<K> {
     }
 }
 
-enum Seen {
+pub(super) enum Seen {
+    Set(SeenSet),
     Deployment(Event<Deployment>),
     ReplicaSet(Event<ReplicaSet>),
     Pod(Event<Pod>),
@@ -150,6 +167,8 @@ pub(super) struct Live {
     query: Option<String>,
     /// What events tell of the workload.
     pub(super) notices: Notices,
+    /// Where it is not a Deployment.
+    set: Option<Stores>,
     seen: SelectAll<BoxStream<'static, Seen>>,
     /// The last states of pods that are no longer there, since they were last asked for.
     gone: Vec<Pod>,
@@ -164,10 +183,15 @@ impl Live {
         let marked = watcher::Config::default().labels(&place.detached_selector());
         let itself = watcher::Config::default().fields(&format!("metadata.name={}", place.name));
         let mut seen = SelectAll::new();
-        seen.push(watch(place, itself, Seen::Deployment));
-        seen.push(watch(place, owned.clone(), Seen::ReplicaSet));
+        let set = base.set.as_deref().map(Stores::of);
+        if let Some(set) = &set {
+            seen.extend(set.watches(place));
+        } else {
+            seen.push(watch(place, itself, Seen::Deployment));
+            seen.push(watch(place, owned.clone(), Seen::ReplicaSet));
+            seen.push(watch(place, marked, Seen::Detached));
+        }
         seen.push(watch(place, owned, Seen::Pod));
-        seen.push(watch(place, marked, Seen::Detached));
         seen.push(notices::watch(place).map(|told| Seen::Told(Box::new(told))).boxed());
         let mut live = Self {
             place: place.clone(),
@@ -178,6 +202,7 @@ impl Live {
             slices: Store::default(),
             query: None,
             notices: Notices::default(),
+            set,
             base: base.clone(),
             seen,
             gone: Vec::new(),
@@ -212,6 +237,11 @@ impl Live {
             self.gone.push(pod.clone());
         }
         match seen {
+            Seen::Set(seen) => {
+                if let Some(set) = &mut self.set {
+                    set.take(seen);
+                }
+            }
             Seen::Deployment(event) => self.deployments.apply(event),
             Seen::ReplicaSet(event) => self.replica_sets.apply(event),
             Seen::Pod(event) => self.pods.apply(event),
@@ -229,29 +259,45 @@ impl Live {
 
     /// Returns the picture as it is now. A Deployment that is not there has no uid.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let pods = self.pods.objects.values().chain(self.detached.objects.values()).cloned();
+        let pods =
+            unique(self.pods.objects.values().chain(self.detached.objects.values()).cloned().collect());
         let routing = self.base.routing.as_ref().map(|routing| Routing {
             services: routing.services.clone(),
             slices: self.slices.objects.values().cloned().collect(),
         });
+        if let Some(set) = &self.set {
+            let look = set.look(&self.place.name, pods);
+            return look.stand_in(&self.place.container, &self.place.others, routing);
+        }
         Snapshot {
             deployment: self.deployments.objects.get(&self.place.name).cloned().unwrap_or_default(),
             container: self.place.container.clone(),
             others: self.place.others.clone(),
             replica_sets: self.replica_sets.objects.values().cloned().collect(),
-            pods: unique(pods.collect()),
+            pods,
             routing,
+            set: None,
         }
     }
 
     /// Takes over what a fresh look showed, so that the picture is not older than the last decision.
     pub(super) fn refresh(&mut self, fresh: &Snapshot) {
+        if let (Some(set), Some(look)) = (&mut self.set, &fresh.set) {
+            set.refresh(look);
+            self.pods = store(look.pods.iter().cloned());
+            self.take_routes(fresh);
+            return;
+        }
         self.deployments = store([fresh.deployment.clone()]);
         self.replica_sets = store(fresh.replica_sets.clone());
         // A pod that lost the label of the selector is told of by the watch on marked pods alone.
         let (marked, owned): (Vec<Pod>, Vec<Pod>) = fresh.pods.iter().cloned().partition(is_detached);
         self.pods = store(owned);
         self.detached = store(marked);
+        self.take_routes(fresh);
+    }
+
+    fn take_routes(&mut self, fresh: &Snapshot) {
         self.base.routing.clone_from(&fresh.routing);
         if let Some(routing) = &fresh.routing {
             self.slices = store(routing.slices.clone());
@@ -274,12 +320,12 @@ impl Live {
     }
 }
 
-fn store<K: ResourceExt>(objects: impl IntoIterator<Item = K>) -> Store<K> {
+pub(super) fn store<K: ResourceExt>(objects: impl IntoIterator<Item = K>) -> Store<K> {
     let objects = objects.into_iter().map(|object| (object.name_any(), object)).collect();
     Store { objects, relisted: BTreeMap::new() }
 }
 
-fn watch<K>(
+pub(super) fn watch<K>(
     place: &Place,
     config: watcher::Config,
     wrap: impl Fn(Event<K>) -> Seen + Send + 'static,
@@ -293,9 +339,22 @@ where
         + 'static,
     K::DynamicType: Default,
 {
-    let cluster = place.cluster.clone();
+    watch_api(&place.cluster, place.api::<K>(), config, wrap)
+}
+
+pub(super) fn watch_api<K>(
+    cluster: &Cluster,
+    api: Api<K>,
+    config: watcher::Config,
+    wrap: impl Fn(Event<K>) -> Seen + Send + 'static,
+) -> BoxStream<'static, Seen>
+where
+    K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    K::DynamicType: Default,
+{
+    let cluster = cluster.clone();
     let doing = format!("watch {}", K::plural(&K::DynamicType::default()));
-    let events = watcher(place.api::<K>(), config).default_backoff();
+    let events = watcher(api, config).default_backoff();
     events
         .map(move |event| match event {
             Ok(event) => wrap(event),

@@ -45,6 +45,9 @@ pub struct Shutdown {
 /// Chooses the way for `order`. `obstacle` is why the old pods cannot be detached, if they cannot.
 #[must_use]
 pub fn choose(order: &Order, snapshot: &Snapshot, obstacle: Option<&str>) -> Choice {
+    if let Some(look) = &snapshot.set {
+        return crate::rollout::sets::words::choose(order, look, snapshot);
+    }
     if order.wait.is_none() {
         return plain("wait_until_ready is 0: nobody stays to drain the old pods");
     }

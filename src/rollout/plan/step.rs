@@ -22,6 +22,10 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 /// How long a refusal of pods (quota, no node) is waited out before the hold is given up.
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(15);
 
+/// For how long a pod of an older template may be unready while the controller waits for it to be
+/// ready before it goes on: a moment may pass by itself, a broken pod never does.
+pub const STUCK: Duration = Duration::from_secs(5);
+
 /// What to do next.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -70,6 +74,8 @@ pub struct Clocks {
     pub tested: bool,
     /// For how long a finished rollout still has to hold still.
     pub settle: Duration,
+    /// A controller that goes in order waits for pods of an older template.
+    pub stuck: Duration,
 }
 
 /// Returns the next step towards `goal`.
@@ -84,6 +90,9 @@ pub fn next(goal: &Goal, snapshot: &Snapshot, clocks: Clocks, drain_wait: Durati
         (Verdict::Complete, _) if !clocks.settle.is_zero() => Step::Settle,
         (Verdict::Complete, None) => Step::Done,
         (Verdict::Complete, Some(journal)) => Step::Finish(journal),
+        (Verdict::Waiting(_), _) if clocks.stuck >= STUCK => {
+            Step::Delete(snapshot.set.iter().flat_map(|set| set.stuck()).cloned().collect())
+        }
         (Verdict::Waiting(lack), journal) => {
             let hold = journal.filter(|_| snapshot.is_held());
             towards(goal, snapshot, Situation { hold, lack, clocks, drain_wait })

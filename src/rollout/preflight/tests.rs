@@ -67,6 +67,7 @@ impl Scene {
             deployment,
             container: "main".to_owned(),
             others: Vec::new(),
+            set: None,
             replica_sets: vec![set],
             pods,
             routing: Some(routing),

@@ -28,7 +28,7 @@ pub(super) async fn run(
     let target = source.target(&cluster);
     let snapshot = driver::look(&cluster, &target).await?;
     let Some(record) = Record::of(&snapshot, &version) else {
-        let deployment = format!("{}/{}", target.namespace, target.deployment);
+        let deployment = format!("{}/{}", target.namespace, target.name);
         return Err(Error::Forgotten { digest: version.digest.to_string(), deployment }.into());
     };
     if record.build.is_none() && !record.current {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Error;
 use crate::cluster::{self, Cluster};
 use crate::registry;
-use crate::rollout::Target;
+use crate::rollout::{Kind, Target};
 
 /// Where the Deployment is.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -93,7 +93,8 @@ impl Source {
     pub(super) fn target(&self, cluster: &Cluster) -> Target {
         Target {
             namespace: cluster.namespace.clone(),
-            deployment: self.deployment.clone(),
+            kind: Kind::Deployment,
+            name: self.deployment.clone(),
             containers: self.container.clone(),
         }
     }

@@ -37,6 +37,7 @@ fn mk_rolling(old: usize, new: usize, counts: [i32; 4]) -> Snapshot {
         deployment,
         container: "main".to_owned(),
         others: Vec::new(),
+        set: None,
         replica_sets: if new == 0 { vec![old_set] } else { vec![old_set, new_set] },
         pods,
         routing: Some(Routing { services, slices }),

@@ -427,6 +427,9 @@ fn collection(path: &str) -> Option<(String, String)> {
     let kind = match plural {
         "deployments" => "Deployment",
         "replicasets" => "ReplicaSet",
+        "statefulsets" => "StatefulSet",
+        "daemonsets" => "DaemonSet",
+        "controllerrevisions" => "ControllerRevision",
         "pods" => "Pod",
         "services" => "Service",
         "endpointslices" => "EndpointSlice",

@@ -8,6 +8,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
 
 use super::Surveyor;
+use crate::rollout::Kind;
 use crate::rollout::annotations::MANAGER;
 use crate::rollout::preflight::facts::{Asked, Owner, Trial};
 use crate::rollout::preflight::ownership::{apply_of_the_image, conflicts};
@@ -33,6 +34,9 @@ impl Surveyor<'_> {
 
     /// Tries to apply the image alone: whoever holds it is named in the conflict.
     pub(super) async fn owners(&self) -> Asked<Vec<Owner>> {
+        if self.place.kind != Kind::Deployment {
+            return Asked::Unknown("a Deployment".to_owned());
+        }
         let body = apply_of_the_image(self.snapshot, self.order);
         let parameters =
             PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };

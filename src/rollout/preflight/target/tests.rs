@@ -16,7 +16,12 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
         says: "there is no Deployment `app` in namespace `apps`",
         triggers: || {
             let (namespace, name) = ("apps".to_owned(), "app".to_owned());
-            refused(&Error::Cluster(cluster::Error::NoDeployment { namespace, name, known: None }))
+            refused(&Error::Cluster(cluster::Error::NoWorkload {
+                kind: "Deployment",
+                namespace,
+                name,
+                known: None,
+            }))
         },
         silent: || refused(&Error::Interrupted { state: String::new() }),
     },
