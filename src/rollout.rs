@@ -25,6 +25,7 @@ pub mod proof;
 pub mod report;
 pub mod resource;
 pub mod sets;
+pub mod several;
 pub mod status;
 pub mod verdict;
 

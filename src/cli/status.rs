@@ -1,17 +1,16 @@
 //! `rollway status`: what runs, what should, and what there is by now, for many workloads at once.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
 use super::Surroundings;
 use super::access::{ClusterArgs, RegistryArgs};
 use super::output::{Output, OutputArgs, short, table};
 use super::workload::Workload;
-use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::cluster::Cluster;
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::rollout::Kind;
 use crate::rollout::driver::status;
 use crate::rollout::status::Status;
 
@@ -80,11 +79,11 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
 }
 
 async fn named(rows: Vec<Status>, workloads: &[Workload], cluster: &Cluster) -> anyhow::Result<Vec<Status>> {
-    let is = |row: &Status, workload: &Workload| row.workload == format!("deployment/{}", workload.name);
+    let is = |row: &Status, workload: &Workload| {
+        row.workload == format!("{}/{}", workload.kind.word(), workload.name)
+    };
     if let Some(missing) = workloads.iter().find(|workload| !rows.iter().any(|row| is(row, workload))) {
-        let error = cluster
-            .no_workload::<Deployment>(Kind::Deployment.title(), &cluster.namespace, &missing.name)
-            .await;
+        let error = cluster.no_workload::<Deployment>("Deployment", &cluster.namespace, &missing.name).await;
         return Err(Failure::from(error).into());
     }
     Ok(rows.into_iter().filter(|row| workloads.iter().any(|workload| is(row, workload))).collect())

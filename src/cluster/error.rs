@@ -180,6 +180,18 @@ pub enum Error {
         /// Those that are there; `None` where the credentials may not list them.
         known: Option<Vec<String>>,
     },
+    /// Labels that no workload has.
+    #[error("no {kind} in namespace `{namespace}` has the labels `{selector}`")]
+    NothingSelected {
+        /// The kind that was looked for.
+        kind: &'static str,
+        /// Where it was looked for.
+        namespace: String,
+        /// The labels.
+        selector: String,
+        /// Labels that there are, the most common first.
+        labels: Vec<String>,
+    },
     /// Something that does not belong to the API.
     #[error("failed to {doing}: {why}")]
     Unexpected {
@@ -260,6 +272,12 @@ impl Explain for Error {
                     .to_owned()
             }
             Self::NoWorkload { kind, namespace, name, known } => missing(kind, namespace, name, known.as_deref()),
+            Self::NothingSelected { kind, namespace, labels, .. } if labels.is_empty() => {
+                format!("no {kind} in `{namespace}` has any label that these credentials may see")
+            }
+            Self::NothingSelected { kind, labels, .. } => {
+                format!("the labels of the {kind}s there are {}", list(labels))
+            }
             Self::Refused { status, .. } => return refusal(status),
             Self::Unexpected { .. } => return None,
         })

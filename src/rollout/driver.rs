@@ -45,6 +45,7 @@ mod live;
 mod lock;
 pub mod record;
 mod sets;
+mod several;
 mod sight;
 pub mod status;
 mod steps;
@@ -53,6 +54,8 @@ mod takeover;
 mod witness;
 
 pub use gate::{Plan, plan};
+
+pub use several::{roll_all, select};
 
 /// How long the API server may be out of sight before the outcome counts as unknown.
 const BLIND: Duration = Duration::from_secs(60);

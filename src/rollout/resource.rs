@@ -78,6 +78,33 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// None of the keys that name workloads.
+    #[error(
+        "`source` names no workload: none of `deployment`, `statefulset`, `daemonset` and `selector` is set"
+    )]
+    NoWorkload,
+    /// Two of them.
+    #[error("`{one}` and `{other}` are both set, and only one of them can say what is rolled")]
+    TwoWorkloads {
+        /// The first key.
+        one: &'static str,
+        /// The second key.
+        other: &'static str,
+    },
+    /// A kind for names whose kind is known.
+    #[error("`source.kind` is set without `selector`")]
+    KindAlone,
+    /// Workloads that were all rolled to one image, and one runs another.
+    #[error("the workloads do not run one digest")]
+    Disagree,
+    /// A number outside of what makes sense.
+    #[error("`params.max_parallel` is {given}, which is not between 1 and {most}")]
+    Parallel {
+        /// Its value.
+        given: u64,
+        /// The greatest value.
+        most: u64,
+    },
     /// An image for a container without saying which container stands for the workload.
     #[error("`params.containers` is set and `source.container` is not")]
     NoFirst,
@@ -182,6 +209,13 @@ impl Explain for Error {
                 "names are lower-case letters, digits, `-` and `.`, as `kubectl get` shows them".to_owned()
             }
             Self::Twice { .. } => "name each once".to_owned(),
+            Self::NoWorkload => {
+                "set `deployment` to the name of a Deployment, as `kubectl get deployments` shows it".to_owned()
+            }
+            Self::TwoWorkloads { other, .. } => format!("remove `{other}`, or give it a resource of its own"),
+            Self::Disagree => "somebody changed one of them meanwhile: run the same put again".to_owned(),
+            Self::KindAlone => "remove it, or set `selector`".to_owned(),
+            Self::Parallel { .. } => "leave it out to roll one after the other".to_owned(),
             Self::NoFirst => {
                 "set `source.container` to the containers that are rolled: the first one's digest is the version"
                     .to_owned()

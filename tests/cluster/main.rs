@@ -17,5 +17,6 @@ mod lies;
 mod proxy;
 mod registries;
 mod rollback;
+mod sets;
 mod takeback;
 mod world;

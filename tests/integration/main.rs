@@ -29,6 +29,7 @@ mod rollout_get;
 mod rollout_put;
 mod rollout_rules;
 mod rollout_schema;
+mod rollout_sets;
 mod rollout_verdicts;
 mod rollout_wrong_inputs;
 mod support;

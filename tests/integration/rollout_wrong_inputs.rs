@@ -51,10 +51,30 @@ fn out(request: Value, error: &'static str, hint: &'static str) -> Wrong {
 
 fn keys(server: &ApiServer) -> Vec<Wrong> {
     vec![
-        out(put(server, "/source/deployment", Value::Null), "`source.deployment` is missing", ""),
+        out(
+            put(server, "/source/deployment", Value::Null),
+            "`source` names no workload: none of `deployment`, `statefulset`, `daemonset` and `selector` is set",
+            "set `deployment` to the name of a Deployment",
+        ),
+        out(
+            put(server, "/source/statefulset", json!("db")),
+            "`deployment` and `statefulset` are both set",
+            "remove `statefulset`",
+        ),
+        out(
+            put(server, "/source/kind", json!("statefulset")),
+            "`source.kind` is set without `selector`",
+            "remove it, or set `selector`",
+        ),
+        out(put(server, "/source/kind", json!("pod")), "`source.kind`: expected", ""),
+        out(
+            put(server, "/params/max_parallel", json!(0)),
+            "`params.max_parallel` is 0, which is not between 1 and 50",
+            "leave it out",
+        ),
         out(
             put(server, "/source/deployment", json!(7)),
-            "`source.deployment`: expected a string, found the number `7`",
+            "`source.deployment`: expected a name or a list of names, found the number `7`",
             "",
         ),
         out(

@@ -4,5 +4,6 @@
 
 pub(crate) mod apiserver;
 pub(crate) mod registry;
+pub(crate) mod sets;
 pub(crate) mod shop;
 pub(crate) mod toolkit;

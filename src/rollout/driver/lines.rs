@@ -13,6 +13,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// often when something else comes.
 pub struct Lines {
     log: Log,
+    /// Before each line, where several workloads tell at once.
+    prefix: String,
     started: Instant,
     said: Mutex<Said>,
 }
@@ -30,11 +32,20 @@ impl Lines {
     pub fn to(log: Log) -> Self {
         let now = Instant::now();
         let said = Said { look: (String::new(), now), line: (String::new(), 0) };
-        Self { log, started: now, said: Mutex::new(said) }
+        Self { log, prefix: String::new(), started: now, said: Mutex::new(said) }
+    }
+
+    /// Returns a reporter that begins each line with the workload's name.
+    #[must_use]
+    pub fn of(log: Log, name: &str) -> Self {
+        let mut lines = Self::to(log);
+        lines.prefix = format!("{name}: ");
+        lines
     }
 
     fn write(&self, text: &str) {
-        self.log.line(format_args!("{:>5.1}s  {text}", self.started.elapsed().as_secs_f64()));
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.log.line(format_args!("{seconds:>5.1}s  {}{text}", self.prefix));
     }
 
     /// Says how often the last line was kept back.

@@ -173,6 +173,9 @@ impl Rollout<'_> {
     pub(super) fn look_over(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let Some(look) = &snapshot.set else { return Ok(()) };
         words::check(look).map_err(Error::Preflight)?;
+        if self.order.canary.is_some() {
+            return Err(Error::Preflight(words::no_canary(look)));
+        }
         if let Some(exceptions) = words::exceptions(look) {
             self.say(&format!("note: {exceptions}"));
         }

@@ -15,6 +15,8 @@ use crate::failure::Failure;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
 use crate::rollout::order::{Canary, Probe, SETTLE};
+use crate::rollout::report::Reporter;
+use crate::rollout::several::Together;
 use crate::rollout::{Drain, OnFailure, Order};
 
 /// How long new pods may take when nobody says.
@@ -26,6 +28,8 @@ const DRAIN_WAIT: u64 = 10;
 /// No build waits longer than a day, and no drain is worth an hour.
 const LONGEST_WAIT: u64 = 86_400;
 const LONGEST_DRAIN_WAIT: u64 = 3_600;
+/// More at a time is a fleet, and no one reads a log of it.
+const MOST_PARALLEL: u64 = 50;
 
 /// What to roll out, and how.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -40,6 +44,10 @@ pub struct PutParams {
     /// The images of containers that get their own, by name: the directory of a get, or
     /// `REPOSITORY@sha256:…`. The others of `source.container` get `image` or `reference`.
     pub containers: BTreeMap<String, String>,
+    /// How many workloads are rolled at a time, 1 to 50. No further one is begun when one has failed.
+    #[serde(deserialize_with = "at_once")]
+    #[schemars(schema_with = "seconds_schema")]
+    pub max_parallel: u64,
     /// How many seconds the new pods may take to be ready, 0 to 86400; 0 writes the image and does
     /// not wait.
     #[serde(deserialize_with = "wait_seconds")]
@@ -72,6 +80,7 @@ impl Default for PutParams {
             image: None,
             reference: None,
             containers: BTreeMap::new(),
+            max_parallel: 1,
             wait_until_ready: WAIT,
             drain: Drain::default(),
             drain_wait: DRAIN_WAIT,
@@ -93,10 +102,12 @@ pub(super) async fn run(
     params.inspect()?;
     let artifacts = artifact::of(params, &source.container, &context.directory)?;
     let cluster = source.connect().await?;
-    let target = source.target(&cluster);
+    let targets = source.targets(&cluster).await?;
     if source.debug {
         let version = cluster.version.as_deref().unwrap_or("of unknown version");
-        context.log.line(format!("API server {} {version}, namespace {}", cluster.address, target.namespace));
+        context
+            .log
+            .line(format!("API server {} {version}, namespace {}", cluster.address, cluster.namespace));
     }
     let order = Order {
         image: artifacts.first.image,
@@ -120,12 +131,29 @@ pub(super) async fn run(
         reporter: &Lines::to(context.log.clone()),
         interrupted: context.interrupted.clone(),
     };
-    let outcome = driver::roll(&site, &target, &order).await.into_result()?;
-    Ok(Response { version: Version::from(&outcome.running), metadata: outcome.fields })
+    let (running, metadata) = match targets.as_slice() {
+        [target] => {
+            let outcome = driver::roll(&site, target, &order).await.into_result()?;
+            (vec![(target.name.clone(), outcome.running)], outcome.fields)
+        }
+        _ => {
+            let named = targets.into_iter().map(|target| {
+                let lines: Box<dyn Reporter> = Box::new(Lines::of(context.log.clone(), &target.name));
+                (target, lines)
+            });
+            let at_once = usize::try_from(params.max_parallel).unwrap_or(1);
+            driver::roll_all(&site, &named.collect::<Vec<_>>(), &order, at_once).await.into_result()?
+        }
+    };
+    let together = Together::of(&running).ok_or(Error::Disagree)?;
+    Ok(Response { version: Version::from(together), metadata })
 }
 
 impl PutParams {
     fn inspect(&self) -> Result<(), Error> {
+        if !(1..=MOST_PARALLEL).contains(&self.max_parallel) {
+            return Err(Error::Parallel { given: self.max_parallel, most: MOST_PARALLEL });
+        }
         let bounds = [
             ("wait_until_ready", self.wait_until_ready, 0, LONGEST_WAIT),
             ("drain_wait", self.drain_wait, 1, LONGEST_DRAIN_WAIT),
@@ -134,6 +162,10 @@ impl PutParams {
         let wrong = bounds.into_iter().find(|(_, given, least, most)| given < least || given > most);
         wrong.map_or(Ok(()), |(key, given, least, most)| Err(Error::Seconds { key, given, least, most }))
     }
+}
+
+fn at_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(number(deserializer, "a whole number, 1 or more")?.unwrap_or(1))
 }
 
 fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -150,7 +182,13 @@ fn drain_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
 
 /// Reads whole seconds. Pipelines pass variables as text, and unset ones as null or as nothing.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    const EXPECTED: &str = "whole seconds, 0 or more";
+    number(deserializer, "whole seconds, 0 or more")
+}
+
+fn number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<Option<u64>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     let read = match &value {
         Value::Null => return Ok(None),
@@ -159,7 +197,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
         Value::Number(number) => number.as_u64(),
         _ => None,
     };
-    read.map(Some).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("something else"), &EXPECTED))
+    read.map(Some).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("something else"), &expected))
 }
 
 fn seconds_schema(_: &mut SchemaGenerator) -> Schema {

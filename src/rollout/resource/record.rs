@@ -10,6 +10,7 @@ use super::Version;
 use crate::concourse::Field;
 use crate::image::Pinned;
 use crate::registry;
+use crate::rollout::Kind;
 use crate::rollout::annotations::{AT, BUILD, DIGEST, PREVIOUS, REVISION, TAG, TOOL};
 use crate::rollout::observe::{Snapshot, annotation};
 
@@ -17,7 +18,12 @@ use crate::rollout::observe::{Snapshot, annotation};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Record {
     pub(super) namespace: String,
-    pub(super) deployment: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deployment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) statefulset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) daemonset: Option<String>,
     pub(super) container: String,
     pub(super) image: String,
     #[serde(skip)]
@@ -65,10 +71,13 @@ impl Record {
             .and_then(repository)?;
         let pods = set.into_iter().flat_map(|set| snapshot.pods_of(set));
         let name = |metadata: &ObjectMeta| metadata.name.clone().unwrap_or_default();
+        let of = |kind| (snapshot.kind() == kind).then(|| name(&snapshot.deployment.metadata));
         let image = Pinned { repository: repository.clone(), digest: version.digest.clone() };
         Some(Self {
             namespace: snapshot.deployment.metadata.namespace.clone().unwrap_or_default(),
-            deployment: name(&snapshot.deployment.metadata),
+            deployment: of(Kind::Deployment),
+            statefulset: of(Kind::StatefulSet),
+            daemonset: of(Kind::DaemonSet),
             container: snapshot.container.clone(),
             image: image.to_string(),
             repository,
@@ -91,9 +100,12 @@ impl Record {
 
     /// Returns what people see beside the version.
     pub(super) fn fields(&self) -> Vec<Field> {
+        let whole = |name: &Option<String>| name.as_ref().map(|name| format!("{}/{name}", self.namespace));
         let replicas = self.replicas.map(|replicas| replicas.to_string());
         let rows = [
-            ("deployment", Some(format!("{}/{}", self.namespace, self.deployment))),
+            ("deployment", whole(&self.deployment)),
+            ("statefulset", whole(&self.statefulset)),
+            ("daemonset", whole(&self.daemonset)),
             ("container", Some(self.container.clone())),
             ("image", Some(self.image.clone())),
             ("tag", self.tag.clone()),

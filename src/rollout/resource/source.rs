@@ -1,4 +1,4 @@
-//! The `source` of a pipeline: which Deployment of which cluster, and the registry that knows its
+//! The `source` of a pipeline: which workloads of which cluster, and the registry that knows their
 //! image.
 
 use std::collections::BTreeSet;
@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::Error;
 use crate::cluster::{self, Cluster};
 use crate::registry;
-use crate::rollout::{Kind, Target};
+use crate::rollout::{Kind, Target, driver};
 
-/// Where the Deployment is.
+/// Where the workloads are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
@@ -41,11 +41,29 @@ pub struct Source {
     #[serde(default, deserialize_with = "cluster::flag")]
     #[schemars(schema_with = "cluster::flag_schema")]
     pub insecure_skip_tls_verify: bool,
-    /// The Deployment's namespace. Default: the context's, else `default`.
+    /// The workloads' namespace. Default: the context's, else `default`.
     #[serde(default, deserialize_with = "cluster::optional_text")]
     pub namespace: Option<String>,
-    /// The Deployment's name.
-    pub deployment: String,
+    /// The Deployment's name, or a list of names. Exactly one of this, `statefulset`, `daemonset` and
+    /// `selector`.
+    #[serde(default, deserialize_with = "names")]
+    #[schemars(schema_with = "names_schema")]
+    pub deployment: Vec<String>,
+    /// The StatefulSet's name, or a list of names.
+    #[serde(default, deserialize_with = "names")]
+    #[schemars(schema_with = "names_schema")]
+    pub statefulset: Vec<String>,
+    /// The DaemonSet's name, or a list of names.
+    #[serde(default, deserialize_with = "names")]
+    #[schemars(schema_with = "names_schema")]
+    pub daemonset: Vec<String>,
+    /// The labels of the workloads, as `kubectl -l` takes them.
+    #[serde(default, deserialize_with = "cluster::optional_text")]
+    pub selector: Option<String>,
+    /// The kind that `selector` selects: `deployment`, `statefulset` or `daemonset`. Default:
+    /// `deployment`.
+    #[serde(default)]
+    pub kind: Option<Kind>,
     /// The containers to set the image of, one name or a list; init containers may be among them, but
     /// not first: the first one's digest is the version. May be left out when the pod has one.
     #[serde(default, deserialize_with = "names")]
@@ -64,15 +82,40 @@ pub struct Source {
 impl Source {
     /// Refuses names before they become part of a URL.
     pub(super) fn inspect(&self) -> Result<(), Error> {
-        let names = [("deployment", &self.deployment)].into_iter();
-        let names = names.chain(self.namespace.iter().map(|name| ("namespace", name)));
-        let mut names = names.chain(self.container.iter().map(|name| ("container", name)));
-        if let Some((key, value)) = names.find(|(_, name)| !is_name(name)) {
+        let lists = || self.named().into_iter().map(|(kind, names)| (kind.word(), names));
+        let lists = || lists().chain([("container", &self.container)]);
+        let all = lists().flat_map(|(key, names)| names.iter().map(move |name| (key, name)));
+        let mut all = all.chain(self.namespace.iter().map(|name| ("namespace", name)));
+        if let Some((key, value)) = all.find(|(_, name)| !is_name(name)) {
             return Err(Error::Name { key, value: value.clone() });
         }
-        let mut seen = BTreeSet::new();
-        let twice = self.container.iter().find(|name| !seen.insert(*name));
-        twice.map_or(Ok(()), |name| Err(Error::Twice { key: "container", name: name.clone() }))
+        for (key, names) in lists() {
+            let mut seen = BTreeSet::new();
+            if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+                return Err(Error::Twice { key, name: name.clone() });
+            }
+        }
+        self.inspect_workloads()
+    }
+
+    /// Refuses a source that names no workload, or in two ways.
+    fn inspect_workloads(&self) -> Result<(), Error> {
+        let named = self.named().into_iter().filter(|(_, names)| !names.is_empty());
+        let mut given = named.map(|(kind, _)| kind.word()).chain(self.selector.as_ref().map(|_| "selector"));
+        match (given.next(), given.next()) {
+            (None, _) => Err(Error::NoWorkload),
+            (Some(one), Some(other)) => Err(Error::TwoWorkloads { one, other }),
+            (Some(_), None) if self.kind.is_some() && self.selector.is_none() => Err(Error::KindAlone),
+            (Some(_), None) => Ok(()),
+        }
+    }
+
+    fn named(&self) -> [(Kind, &Vec<String>); 3] {
+        [
+            (Kind::Deployment, &self.deployment),
+            (Kind::StatefulSet, &self.statefulset),
+            (Kind::DaemonSet, &self.daemonset),
+        ]
     }
 
     /// Connects to the cluster that the keys describe.
@@ -89,14 +132,25 @@ impl Source {
         .await
     }
 
-    /// Returns what is rolled, in the namespace that the connection settled on.
-    pub(super) fn target(&self, cluster: &Cluster) -> Target {
-        Target {
+    /// Returns what is rolled, in the namespace that the connection settled on: one or more.
+    pub(super) async fn targets(&self, cluster: &Cluster) -> Result<Vec<Target>, cluster::Error> {
+        let (kind, names) = match &self.selector {
+            Some(selector) => {
+                let kind = self.kind.unwrap_or_default();
+                (kind, driver::select(cluster, &cluster.namespace, kind, selector).await?)
+            }
+            None => {
+                let named = self.named().into_iter().find(|(_, names)| !names.is_empty());
+                named.map(|(kind, names)| (kind, names.clone())).unwrap_or_default()
+            }
+        };
+        let target = |name| Target {
             namespace: cluster.namespace.clone(),
-            kind: Kind::Deployment,
-            name: self.deployment.clone(),
+            kind,
+            name,
             containers: self.container.clone(),
-        }
+        };
+        Ok(names.into_iter().map(target).collect())
     }
 }
 
@@ -144,11 +198,31 @@ mod tests {
     }
 
     #[test]
-    fn only_the_deployment_is_required() {
+    fn one_way_to_name_workloads_is_required() {
         let source: Source = serde_json::from_str(r#"{"deployment": "app", "container": ""}"#).unwrap();
         assert_eq!((source.container.len(), source.debug), (0, false));
-        let error = serde_json::from_str::<Source>("{}").unwrap_err().to_string();
-        assert!(error.contains("missing field `deployment`"), "{error}");
+        let inspect = |json: &str| {
+            let source: Source = serde_json::from_str(json).unwrap();
+            source.inspect().map_err(|error| error.to_string())
+        };
+        for good in [
+            r#"{"deployment": ["a", "b"]}"#,
+            r#"{"statefulset": "db"}"#,
+            r#"{"selector": "team=a", "kind": "daemonset"}"#,
+        ] {
+            assert_eq!(inspect(good), Ok(()), "{good}");
+        }
+        for (bad, words) in [
+            ("{}", "`source` names no workload"),
+            (r#"{"deployment": [], "statefulset": ""}"#, "`source` names no workload"),
+            (r#"{"deployment": "a", "daemonset": "b"}"#, "`deployment` and `daemonset` are both set"),
+            (r#"{"statefulset": "a", "selector": "a=b"}"#, "`statefulset` and `selector` are both set"),
+            (r#"{"deployment": "a", "kind": "deployment"}"#, "`source.kind` is set without `selector`"),
+            (r#"{"deployment": ["a", "a"]}"#, "`source.deployment` names `a` twice"),
+        ] {
+            let error = inspect(bad).unwrap_err();
+            assert!(error.contains(words), "{bad}: {error}");
+        }
     }
 
     #[test]

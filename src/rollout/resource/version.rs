@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::image::Digest;
-use crate::rollout::Running;
+use crate::rollout::several::Together;
 
 /// One state that a Deployment was in. The revision makes going back to an earlier digest a new
 /// version; the uid keeps a re-created Deployment from being taken for the one before.
@@ -13,18 +13,15 @@ use crate::rollout::Running;
 pub struct Version {
     /// The digest that runs on every pod.
     pub digest: Digest,
-    /// The Deployment's own revision (`deployment.kubernetes.io/revision`).
+    /// The workload's own revision; of several, the revision of each (`a=12,b=7`), or a hash of more
+    /// than ten.
     pub revision: String,
-    /// The Deployment's uid.
+    /// The workload's uid; of several, a hash of their uids.
     pub uid: String,
 }
 
-impl From<&Running> for Version {
-    fn from(running: &Running) -> Self {
-        Self {
-            digest: running.image.digest.clone(),
-            revision: running.revision.clone(),
-            uid: running.uid.clone(),
-        }
+impl From<Together> for Version {
+    fn from(Together { digest, revision, uid }: Together) -> Self {
+        Self { digest, revision, uid }
     }
 }

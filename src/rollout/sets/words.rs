@@ -39,6 +39,22 @@ pub fn check(look: &Look) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses a canary: only a Deployment can be held with some new pods beside all old ones.
+#[must_use]
+pub fn no_canary(look: &Look) -> Refusal {
+    let hint = match look.set {
+        Set::Stateful(_) => {
+            "leave `canary` out; updateStrategy.rollingUpdate.partition rolls the highest pods alone"
+        }
+        Set::Daemon(_) => "leave `canary` out",
+    };
+    Refusal {
+        rule: "S209",
+        words: format!("a {} cannot be held for a canary", look.set.kind().title()),
+        hint: hint.to_owned(),
+    }
+}
+
 fn strategy(set: &Set) -> Option<&str> {
     match set {
         Set::Stateful(set) => set.spec.as_ref()?.update_strategy.as_ref()?.type_.as_deref(),
