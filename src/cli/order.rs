@@ -10,6 +10,7 @@ use crate::concourse::Build;
 use crate::exit::Code;
 use crate::failure::{Explain, Failure};
 use crate::image::Pinned;
+use crate::probe::shown;
 use crate::rollout::order::canary::{Share, seconds};
 use crate::rollout::order::{Canary, Probe};
 use crate::rollout::{Drain, OnFailure, Order, Policy, order, preflight};
@@ -149,6 +150,14 @@ impl OrderArgs {
         if !matches!(self.on_failure, Fallback::Rollback) {
             add("on-failure", &named(self.on_failure.to_possible_value()));
         }
+        if let Some(pods) = self.canary {
+            add("canary", &pods);
+            if self.canary_hold != usual.canary_hold {
+                add("canary-hold", &self.canary_hold.as_secs());
+            }
+        }
+        // A shell must not read what is in an address, and nobody the credentials in it.
+        self.probe.iter().for_each(|url| add("probe", &format!("'{}'", shown(url))));
         self.allow.iter().for_each(|rule| add("allow", rule));
         if self.strict {
             options.push_str(" --strict");
@@ -216,6 +225,9 @@ mod tests {
         let all = " --container app --wait 60 --drain-wait 5 --settle 0 --drain rolling --on-failure leave \
                    --allow D401 --strict";
         assert_eq!(typed(&format!("x{all}")), all);
+        let watched = typed("x --canary 10% --canary-hold 2m --probe https://bob:canary@shop/?a=1&b=2");
+        assert!(watched.starts_with(" --canary 10% --canary-hold 120 --probe 'https://"), "{watched}");
+        assert!(!watched.contains("bob:canary"), "{watched}");
     }
 
     #[test]

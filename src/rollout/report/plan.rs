@@ -119,6 +119,10 @@ impl Plan<'_> {
         if let Some(loses) = &choice.loses {
             plan["drain"]["loses"] = json!(loses);
         }
+        if let Some(canary) = &order.canary {
+            let pods = canary.pods.of(snapshot.wanted());
+            plan["canary"] = json!({ "pods": pods, "seconds": canary.hold.as_secs() });
+        }
         if let Some(eta) = self.eta() {
             plan["eta"] = json!({
                 "seconds": eta.total.as_secs(), "pods_at_a_time": eta.batch, "batches": eta.batches,
@@ -157,6 +161,10 @@ impl Plan<'_> {
         }
         lines.push(format!("drain    {}: {}", word(choice.way), choice.why));
         lines.extend(choice.loses.as_ref().map(|loses| format!("         may lose requests: {loses}")));
+        if let Some(canary) = &order.canary {
+            let (pods, hold) = (canary.pods.of(snapshot.wanted()), canary.hold.as_secs());
+            lines.push(format!("canary   {pods} of {} pods first, watched for {hold} s", snapshot.wanted()));
+        }
         lines.push(format!("time     {}", self.time()));
         lines
     }

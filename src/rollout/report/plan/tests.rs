@@ -156,3 +156,11 @@ fn json_has_all_of_it_in_one_object() {
     assert_eq!(json["skipped"], json!([{"rule": "X104", "needs": "list nodes"}]));
     assert_eq!(json["command"], json!(COMMAND));
 }
+
+#[test]
+fn a_canary_is_told_with_its_pods_and_its_time() {
+    let mut scene = mk_scene();
+    scene.order.canary = Some(crate::rollout::order::canary::Canary::default());
+    assert!(scene.text().contains("\ncanary   1 of 3 pods first, watched for 60 s\n"), "{}", scene.text());
+    assert_eq!(scene.plan().json()["canary"], json!({"pods": 1, "seconds": 60}));
+}
