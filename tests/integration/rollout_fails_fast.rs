@@ -53,6 +53,16 @@ fn follow(server: &ApiServer, status: &Value, pods: &[Value]) {
             server.put(&format!("/api/v1/namespaces/shop/pods/{name}"), pod.clone());
         }
     }
+    if image.ends_with(&shop::digest('a')) {
+        // The way back: the pods that failed end.
+        for pod in pods {
+            server.remove(&format!(
+                "/api/v1/namespaces/shop/pods/{}",
+                pod["metadata"]["name"].as_str().unwrap()
+            ));
+        }
+        server.remove(&path);
+    }
     deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
     server.put(shop::DEPLOYMENT, deployment);
 }
