@@ -135,7 +135,7 @@ fn what_is_not_there_or_cannot_be_said_is_one_line() {
     assert_snapshot!(status(&Toolkit::new(), &server, &["cronjob/app"]), @r"
     exit 2
     --- stderr
-    error: invalid value 'cronjob/app' for '[WORKLOADS]...': `cronjob` is not a kind that can be rolled; write `deployment/NAME`
+    error: invalid value 'cronjob/app' for '[WORKLOADS]...': `cronjob` is not a kind that can be rolled; write `deployment/NAME`, `statefulset/NAME` or `daemonset/NAME`
 
     For more information, try '--help'.
     ");

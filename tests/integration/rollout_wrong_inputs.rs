@@ -8,7 +8,7 @@ use crate::support::shop;
 use crate::support::toolkit::Toolkit;
 
 /// In every secret of the requests below, and in the files that hold one.
-const CANARY: &str = "canary";
+const CANARY: &str = "cuckoo";
 
 /// One wrong input, and the words that its two lines must have.
 struct Wrong {
@@ -195,7 +195,7 @@ fn clusters(server: &ApiServer) -> Vec<Wrong> {
     let bare = |kubeconfig: &str| source(json!({"kubeconfig": kubeconfig, "deployment": "app"}));
     let url = server.url();
     let nobody = "https://127.0.0.1:9";
-    let certificate = "-----BEGIN CERTIFICATE-----\ncanary\n";
+    let certificate = "-----BEGIN CERTIFICATE-----\ncuckoo\n";
     vec![
         out(
             source(json!({"deployment": "app"})),
@@ -207,8 +207,8 @@ fn clusters(server: &ApiServer) -> Vec<Wrong> {
             "still holds the placeholder",
             "kubectl config view",
         ),
-        out(bare("users: [canary\n  x: y"), "`kubeconfig` is not a kubeconfig: line ", "as a block"),
-        out(bare("canary"), "`kubeconfig` is not a kubeconfig", "as a block"),
+        out(bare("users: [cuckoo\n  x: y"), "`kubeconfig` is not a kubeconfig: line ", "as a block"),
+        out(bare("cuckoo"), "`kubeconfig` is not a kubeconfig", "as a block"),
         out(
             put(server, "/source/context", json!("nowhere")),
             "`context` `nowhere` is not in the kubeconfig",
@@ -247,7 +247,7 @@ fn clusters(server: &ApiServer) -> Vec<Wrong> {
             "paste the PEM text",
         ),
         out(
-            source(json!({"deployment": "app", "server": nobody, "token": "canary canary"})),
+            source(json!({"deployment": "app", "server": nobody, "token": "cuckoo cuckoo"})),
             "`token` has spaces or line breaks",
             "paste the token alone",
         ),
@@ -266,7 +266,7 @@ fn clusters(server: &ApiServer) -> Vec<Wrong> {
             "check the address",
         ),
         out(
-            bare(&kubeconfig(server, "canary-expired")),
+            bare(&kubeconfig(server, "cuckoo-expired")),
             "does not accept the credentials: 401 Unauthorized",
             "has expired",
         ),
@@ -334,7 +334,7 @@ fn each_wrong_input_gives_one_clear_line_and_changes_nothing() {
         if !wrong.hint.is_empty() {
             assert!(lines[1].starts_with("hint: ") && lines[1].contains(wrong.hint), "{context}");
         }
-        assert!(!outcome.stderr.contains(CANARY), "{context}");
+        assert!(!outcome.stderr.contains(CANARY) && !outcome.stderr.contains(TOKEN), "{context}");
         assert!(server.writes().is_empty(), "{context}");
     }
     assert_eq!(files(&step), before);
