@@ -17,7 +17,7 @@ const HEADING: [&str; 7] = ["NOW", "REVISION", "DIGEST", "TAG", "WHEN", "BY", "O
 /// Show what was rolled out before, newest first
 #[derive(clap::Args)]
 pub struct Args {
-    /// The Deployment: `app` or `deployment/app`
+    /// The workload: a Deployment's name, `statefulset/NAME` or `daemonset/NAME`
     workload: Workload,
     /// The container, when the pod has several
     #[arg(short, long, value_name = "NAME")]

@@ -27,7 +27,7 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(after_help = CODES)]
 pub struct Args {
-    /// The Deployment: `app` or `deployment/app`
+    /// The workload: a Deployment's name, `statefulset/NAME` or `daemonset/NAME`
     workload: Workload,
     /// The image: `repository@sha256:…`, or `repository:tag` to use what the tag points at now
     image: String,

@@ -11,6 +11,7 @@ use super::workload::Workload;
 use crate::cluster::Cluster;
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::rollout::Kind;
 use crate::rollout::driver::status;
 use crate::rollout::status::Status;
 
@@ -79,6 +80,9 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
 }
 
 async fn named(rows: Vec<Status>, workloads: &[Workload], cluster: &Cluster) -> anyhow::Result<Vec<Status>> {
+    if let Some(other) = workloads.iter().find(|workload| workload.kind != Kind::Deployment) {
+        anyhow::bail!("`{}/{}` is not shown: the table has Deployments only", other.kind.word(), other.name);
+    }
     let is = |row: &Status, workload: &Workload| {
         row.workload == format!("{}/{}", workload.kind.word(), workload.name)
     };

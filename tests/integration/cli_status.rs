@@ -132,6 +132,9 @@ fn what_is_not_there_or_cannot_be_said_is_one_line() {
     error: there is no Deployment `ap` in namespace `shop`
     hint: the Deployments in `shop` are `app`
     ");
+    let outcome = status(&Toolkit::new(), &server, &["statefulset/db"]);
+    let words = "error: `statefulset/db` is not shown: the table has Deployments only\n";
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), words), "{outcome}");
     assert_snapshot!(status(&Toolkit::new(), &server, &["cronjob/app"]), @r"
     exit 2
     --- stderr

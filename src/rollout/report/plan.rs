@@ -282,10 +282,11 @@ const fn word(way: Way) -> &'static str {
     }
 }
 
-/// Returns `namespace/deployment/name`.
+/// Returns `namespace/kind/name`.
 fn workload(snapshot: &Snapshot) -> String {
     let name = snapshot.name();
-    name.split_once('/').map_or(name.clone(), |(namespace, name)| format!("{namespace}/deployment/{name}"))
+    let kind = snapshot.kind().word();
+    name.split_once('/').map_or(name.clone(), |(namespace, name)| format!("{namespace}/{kind}/{name}"))
 }
 
 /// Returns the digest that runs: the template's, else the one that a pod reports.
