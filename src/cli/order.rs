@@ -171,11 +171,7 @@ impl OrderArgs {
     ///
     /// When `--allow` names a rule that there is not.
     pub fn allowed(&self) -> Result<BTreeSet<String>, Failure> {
-        let ids: Vec<&str> = preflight::rules().map(|rule| rule.id).collect();
-        let known = |id: &String| {
-            if ids.contains(&id.as_str()) { Ok(id.clone()) } else { Err(UnknownRule::new(id, &ids)) }
-        };
-        self.allow.iter().map(known).collect::<Result<_, UnknownRule>>().map_err(Failure::from)
+        preflight::allowed(&self.allow).map_err(|unknown| UnknownRule(unknown).into())
     }
 }
 
@@ -187,26 +183,12 @@ struct Usual {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("`--allow`: there is no rule `{id}`")]
-struct UnknownRule {
-    id: String,
-    nearest: Vec<String>,
-}
-
-impl UnknownRule {
-    fn new(id: &str, known: &[&str]) -> Self {
-        let wanted = id.to_uppercase();
-        let mut nearest: Vec<String> = known.iter().map(|known| (*known).to_owned()).collect();
-        nearest.sort_by_cached_key(|known| (strsim::damerau_levenshtein(&wanted, known), known.clone()));
-        nearest.truncate(3);
-        Self { id: id.to_owned(), nearest }
-    }
-}
+#[error("`--allow`: there is no rule `{}`", .0.id)]
+struct UnknownRule(preflight::Unknown);
 
 impl Explain for UnknownRule {
     fn hint(&self) -> Option<String> {
-        let named: Vec<String> = self.nearest.iter().map(|id| format!("`{id}`")).collect();
-        (!named.is_empty()).then(|| format!("the nearest are {}", named.join(", ")))
+        Some(self.0.hint())
     }
 
     fn code(&self) -> Code {
@@ -232,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_unknown_rule_is_told_with_the_nearest() {
-        let error = UnknownRule::new("d410", &["T001", "D401", "D402", "D403"]);
+        let error = UnknownRule(preflight::allowed(&["d410".to_owned()]).unwrap_err());
         assert_eq!(error.to_string(), "`--allow`: there is no rule `d410`");
         assert_eq!(error.hint().unwrap(), "the nearest are `D401`, `D402`, `D403`");
         assert_eq!(error.code(), Code::Usage);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::concourse::{Context, Resource, Response};
 use crate::failure::{Explain, Failure};
+use crate::rollout::preflight;
 
 mod artifact;
 mod check;
@@ -105,6 +106,9 @@ pub enum Error {
         /// The greatest value.
         most: u64,
     },
+    /// A rule that there is not.
+    #[error("`params.allow` names `{}`, and there is no such rule", .0.id)]
+    NoRule(preflight::Unknown),
     /// An image for a container without saying which container stands for the workload.
     #[error("`params.containers` is set and `source.container` is not")]
     NoFirst,
@@ -216,6 +220,7 @@ impl Explain for Error {
             Self::Disagree => "somebody changed one of them meanwhile: run the same put again".to_owned(),
             Self::KindAlone => "remove it, or set `selector`".to_owned(),
             Self::Parallel { .. } => "leave it out to roll one after the other".to_owned(),
+            Self::NoRule(unknown) => unknown.hint(),
             Self::NoFirst => {
                 "set `source.container` to the containers that are rolled: the first one's digest is the version"
                     .to_owned()

@@ -226,3 +226,38 @@ fn keys_that_say_something_impossible_are_told_before_anything_is_written() {
     }
     assert!(server.writes().is_empty());
 }
+
+#[test]
+fn rule_that_forbids_to_start_writes_nothing_unless_it_is_allowed() {
+    let recreate = || {
+        let server = ApiServer::start();
+        shop::fill(&server, 'a');
+        let mut deployment = server.object(shop::DEPLOYMENT).unwrap();
+        deployment["spec"]["strategy"] = json!({"type": "Recreate"});
+        server.put(shop::DEPLOYMENT, deployment);
+        server
+    };
+    let server = recreate();
+    let refused = put(&server, &toolkit(), &json!({}));
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused}");
+    assert!(
+        refused.stderr.contains("error: strategy Recreate stops every pod first: an outage"),
+        "{refused}"
+    );
+    assert!(refused.stderr.contains("`allow: [T008]`"), "{refused}");
+    assert!(server.writes().is_empty());
+    let server = recreate();
+    let allowed = put(&server, &toolkit(), &json!({"allow": "T008"}));
+    assert_eq!(allowed.code, Some(0), "{allowed}");
+    assert!(allowed.stderr.contains("allowed: strategy Recreate"), "{allowed}");
+}
+
+#[test]
+fn warnings_stop_only_a_strict_rollout() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let outcome = put(&server, &toolkit(), &json!({"strict": true}));
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stderr.contains("refused: container `app` has no readinessProbe"), "{outcome}");
+    assert!(server.writes().is_empty());
+}

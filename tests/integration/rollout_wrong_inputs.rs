@@ -278,6 +278,11 @@ fn clusters(server: &ApiServer) -> Vec<Wrong> {
     ]
 }
 
+fn rules(server: &ApiServer) -> Vec<Wrong> {
+    let unknown = put(server, "/params/allow", json!(["T008", "D410"]));
+    vec![out(unknown, "`params.allow` names `D410`, and there is no such rule", "the nearest are `D401`")]
+}
+
 fn deployments(server: &ApiServer) -> Vec<Wrong> {
     let version = json!({"digest": "latest", "revision": "4", "uid": shop::UID});
     let mut get = put(server, "/params", json!({}));
@@ -320,7 +325,8 @@ fn each_wrong_input_gives_one_clear_line_and_changes_nothing() {
     toolkit.file("step/good/repository", shop::REPOSITORY);
     toolkit.file("step/good/digest", &shop::digest('b'));
     let step = toolkit.directory().join("step");
-    let parts = [keys(&server), images(&server), clusters(&server), deployments(&server), garbage()];
+    let parts =
+        [keys(&server), rules(&server), images(&server), clusters(&server), deployments(&server), garbage()];
     let table: Vec<Wrong> = parts.into_iter().flatten().collect();
     assert!(table.len() >= 30, "{} rows", table.len());
     let before = files(&step);

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde_json::Value;
 
+use super::source::{names, names_schema};
 use super::{Error, Source, Version, artifact};
 use crate::cluster;
 use crate::concourse::{Context, Response};
@@ -17,7 +18,7 @@ use crate::rollout::driver::{self, Site};
 use crate::rollout::order::{Canary, Probe, SETTLE};
 use crate::rollout::report::Reporter;
 use crate::rollout::several::Together;
-use crate::rollout::{Drain, OnFailure, Order};
+use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};
 
 /// How long new pods may take when nobody says.
 const WAIT: u64 = 180;
@@ -60,6 +61,14 @@ pub struct PutParams {
     #[serde(deserialize_with = "drain_seconds")]
     #[schemars(schema_with = "seconds_schema")]
     pub drain_wait: u64,
+    /// Preflight rules that may not stop the rollout, by id, one or a list. Default: none.
+    #[serde(deserialize_with = "names")]
+    #[schemars(schema_with = "names_schema")]
+    pub allow: Vec<String>,
+    /// Let warnings of the preflight rules stop the rollout too. Default: false.
+    #[serde(deserialize_with = "cluster::flag")]
+    #[schemars(schema_with = "cluster::flag_schema")]
+    pub strict: bool,
     /// What happens to the new image when its pods do not come up: `rollback` or `leave`.
     pub on_failure: OnFailure,
     /// For how many seconds the new pods must hold still once they all serve, 0 to 3600: no restart,
@@ -84,6 +93,8 @@ impl Default for PutParams {
             wait_until_ready: WAIT,
             drain: Drain::default(),
             drain_wait: DRAIN_WAIT,
+            allow: Vec::new(),
+            strict: false,
             on_failure: OnFailure::default(),
             settle: SETTLE.as_secs(),
             canary: None,
@@ -100,6 +111,7 @@ pub(super) async fn run(
 ) -> Result<Response<Version>, Failure> {
     source.inspect()?;
     params.inspect()?;
+    let policy = params.policy()?;
     let artifacts = artifact::of(params, &source.container, &context.directory)?;
     let cluster = source.connect().await?;
     let targets = source.targets(&cluster).await?;
@@ -117,7 +129,7 @@ pub(super) async fn run(
         drain: params.drain,
         drain_wait: Duration::from_secs(params.drain_wait),
         build: context.build.clone(),
-        policy: crate::rollout::Policy::default(),
+        policy,
         on_failure: params.on_failure,
         settle: Duration::from_secs(params.settle),
         canary: params.canary.clone(),
@@ -161,6 +173,11 @@ impl PutParams {
         ];
         let wrong = bounds.into_iter().find(|(_, given, least, most)| given < least || given > most);
         wrong.map_or(Ok(()), |(key, given, least, most)| Err(Error::Seconds { key, given, least, most }))
+    }
+
+    fn policy(&self) -> Result<Policy, Error> {
+        let allow = preflight::allowed(&self.allow).map_err(Error::NoRule)?;
+        Ok(Policy { allow, strict: self.strict })
     }
 }
 
@@ -230,6 +247,20 @@ mod tests {
             assert!(matches!(read(json).unwrap().inspect(), Err(Error::Seconds { .. })), "{json}");
         }
         assert!(read("{}").unwrap().inspect().is_ok());
+    }
+
+    #[test]
+    fn rules_to_allow_are_one_or_a_list_and_must_exist() {
+        let policy = |json: &str| read(json).unwrap().policy();
+        assert_eq!(
+            policy(r#"{"allow": "T008", "strict": "true"}"#).unwrap().allow,
+            ["T008".to_owned()].into()
+        );
+        assert_eq!(policy(r#"{"allow": ["D401", "t008"]}"#).unwrap().allow.len(), 2);
+        assert!(policy(r#"{"allow": null, "strict": null}"#).unwrap().allow.is_empty());
+        assert!(policy(r#"{"strict": true}"#).unwrap().strict);
+        let error = policy(r#"{"allow": ["X401"]}"#).unwrap_err();
+        assert_eq!(error.to_string(), "`params.allow` names `X401`, and there is no such rule");
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Source {
 }
 
 /// Reads one name or a list of them; nothing, null and empty text are none.
-fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     const EXPECTED: &str = "a name or a list of names";
     let wrong = || D::Error::invalid_value(Unexpected::Other("something else"), &EXPECTED);
     let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
@@ -167,7 +167,7 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     }
 }
 
-fn names_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn names_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": ["string", "array", "null"], "items": {"type": "string"}})
 }
 
