@@ -169,10 +169,13 @@ impl Rollout<'_> {
         if away.is_empty() { Ok(()) } else { self.act(snapshot, Step::Delete(away)).await }
     }
 
-    pub(super) async fn attach_all(&self, snapshot: &Snapshot) -> Result<(), Error> {
+    /// Gives every detached pod back to its Services. What is detached is looked up now: the look that
+    /// led here may be from before pods were given back, and a patch made for it would be refused.
+    pub(super) async fn attach_all(&self) -> Result<(), Error> {
+        let look = self.fresh().await?;
         let away: Vec<Pod> =
-            snapshot.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
-        self.act(snapshot, Step::Attach(away)).await
+            look.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
+        self.act(&look, Step::Attach(away)).await
     }
 }
 

@@ -33,7 +33,7 @@ impl Rollout<'_> {
     pub(super) async fn left(&self, look: &Snapshot) -> Left {
         let went = match self.way_back(look).await {
             Ok(journal) => {
-                self.go_back(look, &journal).await.map(|state| Left { rolled_back: true, state, next: None })
+                self.go_back(&journal).await.map(|state| Left { rolled_back: true, state, next: None })
             }
             Err(why) => self
                 .leave(look)
@@ -106,8 +106,8 @@ impl Rollout<'_> {
     }
 
     /// Puts the image from before back and proves it, with a deadline of its own.
-    pub(super) async fn go_back(&self, look: &Snapshot, journal: &Journal) -> Result<String, Stop> {
-        self.attach_all(look).await?;
+    pub(super) async fn go_back(&self, journal: &Journal) -> Result<String, Stop> {
+        self.attach_all().await?;
         let (snapshot, previous) = (self.take_back(journal).await?, &journal.previous);
         self.say(&format!("taken back: the image is {previous} again"));
         let wait = self.order.wait.unwrap_or_default().max(LEAST);
@@ -192,7 +192,7 @@ impl Rollout<'_> {
     /// Puts the Deployment's own settings back around the image that stays.
     async fn leave(&self, look: &Snapshot) -> Result<String, Stop> {
         let Some(journal) = look.journal() else { return Ok(String::new()) };
-        self.attach_all(look).await?;
+        self.attach_all().await?;
         let orphans = look.orphans().filter(|pod| is_alive(pod)).count();
         if orphans > 0 {
             // The journal stays: another run knows from it that these pods are to end.

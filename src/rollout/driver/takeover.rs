@@ -30,16 +30,16 @@ impl Rollout<'_> {
             self.steps(&goal, snapshot, self.order.wait.unwrap_or_default()).await.map(drop)
         } else if way == Way::Detached && serves_half(&snapshot) {
             self.say(&format!("the unfinished rollout to {} serves in part: going back first", goal.image));
-            self.go_back(&snapshot, journal).await.map(drop)
+            self.go_back(journal).await.map(drop)
         } else {
             self.say(&format!("replacing the unfinished rollout to {}", goal.image));
-            self.attach_all(&snapshot).await?;
+            self.attach_all().await?;
             Ok(())
         };
         match ended {
             Ok(()) | Err(Stop::Ended(Error::Superseded { .. } | Error::Reverted { .. })) => {}
             // Its pods did not stay ready; what it held is undone, and the new image is next.
-            Err(Stop::Late(look, _) | Stop::Hopeless(look, _)) => self.attach_all(&look).await?,
+            Err(Stop::Late(..) | Stop::Hopeless(..)) => self.attach_all().await?,
             Err(Stop::Ended(error)) => return Err(error),
         }
         self.fresh().await
