@@ -29,7 +29,7 @@ mod fake_node;
 #[path = "../../tests/cluster/world.rs"]
 mod world;
 
-/// What is measured: not what `cargo` builds beside this.
+/// What is measured, unless the first argument names another: not what `cargo` builds beside this.
 const ROLLWAY: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/x86_64-unknown-linux-musl/release/rollway");
 const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/rollout.txt");
@@ -58,7 +58,8 @@ struct Run {
 
 #[tokio::main]
 async fn main() {
-    assert!(Path::new(ROLLWAY).exists(), "{ROLLWAY} is not built: `make build` builds it");
+    let rollway = rollway();
+    assert!(Path::new(&rollway).exists(), "{rollway} is not built: `make build` builds it");
     let world = World::connect().await;
     let mut table = Table::default();
     lanes(&world, &mut table).await;
@@ -66,6 +67,10 @@ async fn main() {
     crowded(&world, &mut table).await;
     std::fs::create_dir_all(Path::new(REPORT).parent().unwrap()).unwrap();
     std::fs::write(REPORT, &table.text).unwrap();
+}
+
+fn rollway() -> String {
+    std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or(ROLLWAY.to_owned())
 }
 
 /// Three pods that die at once on SIGTERM, rolled under load.
@@ -180,13 +185,14 @@ impl Kubeconfig {
 async fn roll(arm: Arm, kubeconfig: &Kubeconfig, image: &str, arguments: &[&str]) -> Run {
     let path = kubeconfig.0.path().to_str().unwrap();
     let started = Instant::now();
-    let commands: Vec<(&str, Vec<String>)> = match arm {
+    let kubectl = || "kubectl".to_owned();
+    let commands: Vec<(String, Vec<String>)> = match arm {
         Arm::Kubectl => vec![
-            ("kubectl", words(&["set", "image", "deployment/app", &format!("app={image}")])),
-            ("kubectl", words(&["rollout", "status", "deployment/app"])),
+            (kubectl(), words(&["set", "image", "deployment/app", &format!("app={image}")])),
+            (kubectl(), words(&["rollout", "status", "deployment/app"])),
         ],
         Arm::Rollway => {
-            vec![(ROLLWAY, words(&[&["roll", "app", image, "--output", "json"], arguments].concat()))]
+            vec![(rollway(), words(&[&["roll", "app", image, "--output", "json"], arguments].concat()))]
         }
     };
     let (mut memory, mut success, mut answer) = (0, true, Vec::new());

@@ -51,6 +51,7 @@ pub struct Parts {
 /// An assembled image.
 #[derive(Clone, Debug)]
 pub struct Image {
+    architecture: String,
     layers: Vec<Layer>,
     config: Blob,
     manifest: Blob,
@@ -116,14 +117,15 @@ impl Image {
             MANIFEST,
             &json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor(), "layers": layers }),
         );
-        Self { layers: parts.layers, config, manifest, index: None }
+        let architecture = architecture.to_owned();
+        Self { architecture, layers: parts.layers, config, manifest, index: None }
     }
 
     /// Wraps the image in an index, as multi-platform builds publish; the digest is then the index's.
     #[must_use]
     pub fn indexed(mut self) -> Self {
         let mut descriptor = self.manifest.descriptor();
-        descriptor["platform"] = json!({ "architecture": "amd64", "os": "linux" });
+        descriptor["platform"] = json!({ "architecture": self.architecture, "os": "linux" });
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] });
         self.index = Some(Blob::json(INDEX, &index));
         self

@@ -31,6 +31,7 @@ const AT_ONCE: usize = 12;
 #[derive(Clone, Debug)]
 struct Script {
     replicas: usize,
+    /// How the old pods leave, or that a canary goes first.
     drain: &'static str,
     /// What the pods of the first order do.
     first: Behaviour,
@@ -63,7 +64,7 @@ impl Script {
         let away = Duration::from_millis(300 + seeded.below(4000));
         Self {
             replicas: usize::try_from(1 + seeded.below(4)).unwrap(),
-            drain: seeded.pick(&["auto", "detached", "rolling", "none"]),
+            drain: seeded.pick(&["auto", "detached", "rolling", "none", "canary"]),
             first: seeded.pick(&[
                 Behaviour::Ready,
                 Behaviour::Ready,
@@ -250,9 +251,13 @@ fn expected<'a>(images: &'a Images, wanted: &'a str, ended: &Ended, log: &str) -
 }
 
 fn order(app: &App, image: &str, drain: &str, wait: u32) -> Value {
-    app.request(json!({
-        "reference": image, "wait_until_ready": wait, "drain": drain, "drain_wait": 1,
-    }))
+    let mut params = json!({ "reference": image, "wait_until_ready": wait, "drain_wait": 1, "settle": 0 });
+    if drain == "canary" {
+        params["canary"] = json!({ "pods": 1, "hold": 2 });
+    } else {
+        params["drain"] = drain.into();
+    }
+    app.request(params)
 }
 
 /// Counts the ready endpoints of the application's Service as they change.

@@ -33,7 +33,7 @@ struct Fault {
     name: &'static str,
     /// How the rollout ends.
     outcome: &'static str,
-    /// The rule that says so; empty where nothing failed.
+    /// The rule that says so, or those one of which does; empty where nothing failed.
     rule: &'static str,
     /// Within how many seconds of the write the verdict is promised; 0 where there is none to give.
     within: u32,
@@ -71,16 +71,16 @@ fn faults() -> Vec<Fault> {
         fault!("key of a config map is missing", BACK, "F201", 15, start::config_key),
         fault!("secret of a volume is missing", BACK, "F401", 15, start::secret_volume),
         fault!("crashes at the start", BACK, "F301", 5, crash::at_once),
-        fault!("is ready, and crashes after 5 s", BACK, "F301", 15, crash::after_a_while),
+        fault!("is ready, and crashes after 5 s", BACK, "F301, F307", 15, crash::after_a_while),
         fault!("needs more memory than its limit", BACK, "F302", 5, crash::memory),
         fault!("init container crashes", BACK, "F304", 5, crash::init),
         fault!("never gets ready", BACK, "F802", 65, crash::never_ready),
         fault!("takes 12 s to start", "rolled", "", 0, crash::slow),
-        fault!("quota is full", "blocked", "C605", 0, capacity::quota_is_blocked),
-        fault!("the same with `allow: [C605, C606]`", BACK, "F501", 5, capacity::quota),
+        fault!("quota is full", "blocked", "C606", 0, capacity::quota_is_blocked),
+        fault!("the same with `allow: [C605, C606]`", BACK, "F501", 20, capacity::quota),
         fault!("no node takes the pod", BACK, "F503", 65, capacity::no_node),
         fault!("anti-affinity, and one node", "blocked", "C601", 0, capacity::anti_affinity_is_blocked),
-        fault!("the same with `allow: [C601]`", BACK, "F502", 5, capacity::anti_affinity),
+        fault!("the same with `allow: [C601]`", BACK, "F502", 20, capacity::anti_affinity),
         fault!("admission policy denies the pod", "blocked", "C606", 0, admission::denied_is_blocked),
         fault!("the same with `allow: [C606]`", BACK, "F603", 5, admission::denied),
         fault!("pod security forbids the pod, `allow: [C606]`", BACK, "F602", 5, admission::pod_security),
@@ -119,7 +119,6 @@ async fn every_fault_has_its_verdict_in_its_time() {
     }
     played.sort_by_key(|played| played.place);
     let rows: String = played.iter().map(Played::row).collect();
-    eprintln!("{rows}");
     let wrong: Vec<String> = played.iter().filter_map(Played::complaint).collect();
     assert!(wrong.is_empty(), "{} of {} are wrong:\n\n{}", wrong.len(), played.len(), wrong.join("\n\n"));
     if chosen.is_empty() {
@@ -138,8 +137,10 @@ struct Played {
 async fn play(world: &World, (place, fault): (usize, Fault)) -> Played {
     let started = std::time::Instant::now();
     let seen = tokio::spawn((fault.play)(world.clone())).await.map_err(|panic| panic.to_string());
-    let _ = writeln!(std::io::stderr(), "{:>5.1} s  {}", started.elapsed().as_secs_f64(), fault.name);
-    Played { place, fault, seen }
+    let played = Played { place, fault, seen };
+    // Somebody who plays a single one wants to see it; the test's own output is held back.
+    let _ = write!(std::io::stderr(), "{:>5.1} s  {}", started.elapsed().as_secs_f64(), played.row());
+    played
 }
 
 impl Played {
@@ -152,7 +153,7 @@ impl Played {
         };
         let most = f64::from(*within) + MARGIN;
         let is_late = *within > 0 && seen.seconds.is_none_or(|seconds| seconds > most);
-        let is_right = seen.outcome == *outcome && seen.rule == *rule && !is_late;
+        let is_right = seen.outcome == *outcome && is_one_of(&seen.rule, rule) && !is_late;
         let Seen { outcome: have, rule: which, seconds, log, .. } = seen;
         (!is_right).then(|| {
             format!("{name}: wanted {outcome} {rule} within {within} s, have {have} {which} after {seconds:?} s\n{log}")
@@ -160,16 +161,23 @@ impl Played {
     }
 
     fn row(&self) -> String {
-        let Fault { name, outcome, rule, within, .. } = &self.fault;
-        let (seconds, kubectl) = match &self.seen {
-            Ok(seen) => (seen.seconds.filter(|_| *within > 0), seen.kubectl.as_str()),
-            Err(_) => (None, "?"),
+        let Fault { name, within, .. } = &self.fault;
+        let (outcome, rule, seconds, kubectl) = match &self.seen {
+            Ok(Seen { outcome, rule, seconds, kubectl, .. }) => {
+                let rule = if is_one_of(rule, self.fault.rule) { self.fault.rule } else { rule };
+                (outcome.as_str(), rule, seconds.filter(|_| *within > 0), kubectl.as_str())
+            }
+            Err(_) => ("?", "", None, ""),
         };
         let seconds = seconds.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1} s"));
         let rule = if rule.is_empty() { "–".to_owned() } else { format!("`{rule}`") };
         let kubectl = if kubectl.is_empty() { "–".to_owned() } else { format!("`{kubectl}`") };
         format!("| {name} | {outcome} | {rule} | {seconds} | {kubectl} |\n")
     }
+}
+
+fn is_one_of(seen: &str, wanted: &str) -> bool {
+    wanted.split(", ").any(|rule| rule == seen)
 }
 
 fn page(rows: &str) -> String {

@@ -9,11 +9,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
-use rollway_lab::image::{Registry, SampleApp, sample_app};
+use rollway_lab::image::{Image, Registry, SampleApp, sample_app};
 use rollway_lab::load::{Lane, Load, Target};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 
 /// How long anything in the lab may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -55,16 +56,30 @@ impl World {
 
     /// Pushes an image of the sample application and returns `repository@digest`.
     pub(crate) async fn publish(&self, runtime: &str, switches: &[(&str, &str)]) -> String {
+        // Assembling one takes seconds, and most tests want the same.
+        static PUBLISHED: Mutex<BTreeMap<String, String>> = Mutex::const_new(BTreeMap::new());
+        let mut published = PUBLISHED.lock().await;
+        let key = format!("{runtime} {switches:?}");
+        if let Some(image) = published.get(&key) {
+            return image.clone();
+        }
         let program = SampleApp::program().unwrap();
         let app = SampleApp::new("foo", &program).runtime(runtime);
-        self.publish_app(&switches.iter().fold(app, |app, (key, value)| app.switch(key, value))).await
+        let app = switches.iter().fold(app, |app, (key, value)| app.switch(key, value));
+        let image = self.publish_app(&app).await;
+        published.insert(key, image.clone());
+        image
     }
 
     /// Pushes an image of this application and returns `repository@digest`.
     pub(crate) async fn publish_app(&self, app: &SampleApp) -> String {
-        let image = sample_app(app).unwrap();
+        self.push(&sample_app(app).unwrap()).await
+    }
+
+    /// Pushes an image and returns `repository@digest`.
+    pub(crate) async fn push(&self, image: &Image) -> String {
         let registry = Registry::new(&format!("http://{}", self.registry), None, None).unwrap();
-        let digest = registry.push(&image, "cluster-tests", "latest").await.unwrap();
+        let digest = registry.push(image, "cluster-tests", "latest").await.unwrap();
         let digest = digest.rsplit_once('@').map_or(digest.clone(), |(_, digest)| digest.to_owned());
         format!("{}/cluster-tests@{digest}", self.registry)
     }
@@ -247,8 +262,12 @@ impl App {
         Load::start(Target { name: self.namespace.clone(), address: self.address().await, lanes }).unwrap()
     }
 
-    /// Returns what the pipeline would send to the rollout resource.
-    pub(crate) fn request(&self, params: Value) -> Value {
+    /// Returns what the pipeline would send to the rollout resource; it settles for a second unless the
+    /// test says otherwise.
+    pub(crate) fn request(&self, mut params: Value) -> Value {
+        if params.is_object() && params.get("settle").is_none() {
+            params["settle"] = 1.into();
+        }
         json!({
             "source": { "kubeconfig": self.world.kubeconfig, "namespace": self.namespace, "deployment": "app" },
             "params": params,

@@ -28,8 +28,8 @@ pub(super) async fn paused(world: World) -> Seen {
 }
 
 pub(super) async fn superseded(world: World) -> Seen {
-    let (scene, roll, _) = under_way(&world, &[]).await;
     let newest = world.publish("11.0.7", &[]).await;
+    let (scene, roll, _) = under_way(&world, &[]).await;
     let (seen, newer) = tokio::join!(roll.end(), scene.roll(&newest, &[]));
     let both = format!("{}\nthe newer one:\n{}", seen.log, newer.log);
     assert_eq!(newer.outcome, "rolled", "{both}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollway_lab::image::SampleApp;
+use rollway_lab::image::{SampleApp, sample_app};
 
 use super::roll::{Scene, Seen, newer, usual};
 use crate::proxy::{Line, Proxy};
@@ -70,7 +70,9 @@ pub(super) async fn denied(world: World) -> Seen {
 }
 
 async fn for_arm(world: &World) -> String {
-    world.publish_app(&SampleApp { architecture: "arm64".to_owned(), ..newer() }).await
+    let app = SampleApp { architecture: "arm64".to_owned(), ..newer() };
+    // Without an index a runtime takes what it gets, and finds out when it starts it.
+    world.push(&sample_app(&app).unwrap().indexed()).await
 }
 
 pub(super) async fn platform_is_blocked(world: World) -> Seen {

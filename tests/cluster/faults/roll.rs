@@ -104,9 +104,12 @@ pub(super) struct Roll {
 impl Roll {
     fn start(app: &App, image: &str, arguments: &[&str]) -> Self {
         let kubeconfig = std::env::var("KUBECONFIG").unwrap();
+        let usual = [["--wait", "150"], ["--drain-wait", "2"], ["--settle", "1"]];
+        let usual = usual.into_iter().filter(|[option, _]| !arguments.contains(option));
         let mut child = Command::new(ROLLWAY)
             .args(["roll", "app", image, "--namespace", &app.namespace, "--kubeconfig", &kubeconfig])
-            .args(["--output", "json", "--wait", "150", "--drain-wait", "2", "--settle", "1"])
+            .args(["--output", "json"])
+            .args(usual.flatten())
             .args(arguments)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
@@ -126,7 +129,7 @@ impl Roll {
             if line.contains("image written") {
                 self.kubectl = Some(Kubectl::watch(&self.namespace));
             }
-            if self.meanwhile.is_none() && names_a_verdict(&line) {
+            if self.meanwhile.is_none() && line.contains("verdict: ") {
                 self.meanwhile = self.kubectl.as_ref().map(Kubectl::last);
             }
             let found = line.contains(words);
@@ -161,14 +164,6 @@ impl Roll {
     }
 }
 
-/// Tells the line that says why it failed: it names a rule of the verdicts.
-fn names_a_verdict(line: &str) -> bool {
-    line.match_indices('F').any(|(at, _)| {
-        let digits = line.get(at + 1..at + 4).unwrap_or_default();
-        digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit())
-    })
-}
-
 /// `kubectl rollout status`, from the write on.
 struct Kubectl {
     last: Arc<Mutex<String>>,
@@ -199,6 +194,9 @@ impl Kubectl {
 
     fn last(&self) -> String {
         let line = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if line.is_empty() {
+            return "nothing yet".to_owned();
+        }
         line.replace("Waiting for deployment \"app\" rollout to finish: ", "waiting: ").replace("...", "")
     }
 }
