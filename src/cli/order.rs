@@ -113,7 +113,7 @@ impl OrderArgs {
             drain: self.drain.into(),
             drain_wait: Duration::from_secs(self.drain_wait),
             build: Build::default(),
-            policy: Policy { allow: self.allowed()?, strict: self.strict },
+            policy: Policy { allow: self.allowed()?, strict: self.strict, ..Policy::default() },
             on_failure: self.on_failure.into(),
             settle: Duration::from_secs(self.settle),
             canary: self.canary.map(|pods| Canary { pods, hold: self.canary_hold, checks: None }),

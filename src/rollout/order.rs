@@ -11,10 +11,12 @@ use crate::image::Pinned;
 
 pub mod canary;
 pub mod probe;
+pub mod window;
 mod wrong;
 
 pub use canary::Canary;
 pub use probe::Probe;
+pub use window::{Freeze, Window};
 pub use wrong::Wrong;
 
 /// How long a finished rollout must hold still when nobody says.
@@ -155,6 +157,10 @@ pub struct Policy {
     pub allow: BTreeSet<String>,
     /// Whether warnings block too.
     pub strict: bool,
+    /// When it may start; at any time where there are none.
+    pub windows: Vec<Window>,
+    /// Which alerts stop it.
+    pub freeze: Option<Freeze>,
 }
 
 /// What happens to the new image when its pods do not come up.

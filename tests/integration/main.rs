@@ -26,6 +26,7 @@ mod rollout_check;
 mod rollout_endings;
 mod rollout_fails_fast;
 mod rollout_get;
+mod rollout_preflight;
 mod rollout_put;
 mod rollout_rules;
 mod rollout_schema;

@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use super::Site;
 use super::live::Place;
+use crate::probe::prometheus;
 use crate::rollout::Order;
 use crate::rollout::observe::Snapshot;
+use crate::rollout::order::window::FIRING;
 use crate::rollout::preflight::facts::{Asked, Survey};
 use crate::rollout::preflight::rights::{NEEDS, Need, is_allowed};
 
@@ -59,7 +61,7 @@ impl<'a> Surveyor<'a> {
 
     /// Asks everything.
     pub(super) async fn survey(&self) -> Surveyed {
-        let (images, namespace, references, trial, owners, claimed_by, rights, clock_skew, node_pods) = futures::join!(
+        let (images, namespace, references, trial, owners, claimed_by, rights, clock_skew, node_pods, alerts) = futures::join!(
             self.nodes_and_images(),
             self.namespace(),
             self.references(),
@@ -69,6 +71,7 @@ impl<'a> Surveyor<'a> {
             self.rights(),
             self.clock_skew(),
             self.node_pods(),
+            self.alerts(),
         );
         let survey = Survey {
             now: Timestamp::now(),
@@ -84,6 +87,7 @@ impl<'a> Surveyor<'a> {
             owners,
             claimed_by,
             rights_missing: rights,
+            alerts,
             ..namespace
         };
         Surveyed { survey, registry_trouble: images.trouble }
@@ -160,6 +164,19 @@ impl<'a> Surveyor<'a> {
         match self.ask("ask for its own rights", api.create(&parameters, &review)).await {
             Asked::Known(review) => Asked::Known(review.status.is_some_and(|status| status.allowed)),
             Asked::Unknown(why) => Asked::Unknown(why),
+        }
+    }
+
+    /// Asks Prometheus which alerts fire that stop a rollout, if any could.
+    async fn alerts(&self) -> Asked<Vec<String>> {
+        let Some(freeze) = &self.order.policy.freeze else { return Asked::Known(Vec::new()) };
+        let query = prometheus::query(&freeze.prometheus, FIRING, &[]);
+        match tokio::time::timeout_at(self.until.min(Instant::now() + PIECE), query).await {
+            Ok(Ok(samples)) => {
+                Asked::Known(freeze.stopping(samples.iter().map(|sample| sample.series.as_str())))
+            }
+            Ok(Err(error)) => Asked::Unknown(error.to_string()),
+            Err(_) => Asked::Unknown("Prometheus does not answer in time".to_owned()),
         }
     }
 

@@ -39,7 +39,8 @@ pub const NEEDS: &[Need] = &[
     need("delete", "", "pods", DETACH),
 ];
 
-const DETACH: &str = "old pods cannot be detached";
+/// What rights to take pods out of their Services are for.
+pub const DETACH: &str = "old pods cannot be detached";
 
 const fn need(verb: &'static str, group: &'static str, resource: &'static str, loses: &'static str) -> Need {
     Need { verb, group, resource, loses }

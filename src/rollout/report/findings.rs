@@ -77,7 +77,7 @@ mod tests {
     }
 
     fn policy(allow: &[&str], strict: bool) -> Policy {
-        Policy { allow: allow.iter().map(|rule| (*rule).to_owned()).collect(), strict }
+        Policy { allow: allow.iter().map(|rule| (*rule).to_owned()).collect(), strict, ..Policy::default() }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::concourse::{Context, Response};
 use crate::failure::Failure;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
-use crate::rollout::order::{Canary, Probe, SETTLE};
+use crate::rollout::order::{Canary, Freeze, Probe, SETTLE, Window};
 use crate::rollout::report::Reporter;
 use crate::rollout::several::Together;
 use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};
@@ -81,6 +81,10 @@ pub struct PutParams {
     pub canary: Option<Canary>,
     /// What is asked of the application while it is rolled. Default: nothing.
     pub probe: Option<Probe>,
+    /// When it may start: in one of these. Default: at any time.
+    pub windows: Vec<Window>,
+    /// Alerts that stop it before it starts. Default: none.
+    pub freeze: Option<Freeze>,
 }
 
 impl Default for PutParams {
@@ -99,6 +103,8 @@ impl Default for PutParams {
             settle: SETTLE.as_secs(),
             canary: None,
             probe: None,
+            windows: Vec::new(),
+            freeze: None,
         }
     }
 }
@@ -177,7 +183,7 @@ impl PutParams {
 
     fn policy(&self) -> Result<Policy, Error> {
         let allow = preflight::allowed(&self.allow).map_err(Error::NoRule)?;
-        Ok(Policy { allow, strict: self.strict })
+        Ok(Policy { allow, strict: self.strict, windows: self.windows.clone(), freeze: self.freeze.clone() })
     }
 }
 

@@ -51,6 +51,8 @@ struct World {
     scripted: Vec<Scripted>,
     seen: Vec<Seen>,
     token: Option<String>,
+    /// The answer to pods that are only tried, where it is no.
+    trial: Option<(u16, String, String)>,
     version: u64,
     changes: broadcast::Sender<(String, Value)>,
 }
@@ -81,6 +83,7 @@ impl ApiServer {
             scripted: Vec::new(),
             seen: Vec::new(),
             token: None,
+            trial: None,
             version: 100,
             changes: broadcast::channel(256).0,
         }));
@@ -139,6 +142,11 @@ impl ApiServer {
         let (status, reason, message) = refusal;
         let body = status_object(status, reason, message);
         self.world().scripted.push(Scripted { method, path: path.to_owned(), status, body, left: times });
+    }
+
+    /// Refuses every object that is created for trial.
+    pub(crate) fn refuse_trials(&self, (status, reason, message): (u16, &str, &str)) {
+        self.world().trial = Some((status, reason.to_owned(), message.to_owned()));
     }
 
     /// Returns every request so far.
@@ -233,6 +241,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
                 "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
             axum::Json(version).into_response()
         }
+        Method::GET if path == "/apis" => {
+            axum::Json(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})).into_response()
+        }
         Method::GET => world.read(&path, &query),
         Method::POST if path.starts_with(REVIEWS) => {
             let mut review: Value = serde_json::from_slice(&body).unwrap();
@@ -240,6 +251,10 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             review["status"] = json!({"allowed": true, "incomplete": false, "nonResourceRules": [],
                 "resourceRules": everything});
             axum::Json(review).into_response()
+        }
+        Method::POST if is_tried && world.trial.is_some() => {
+            let (status, reason, message) = world.trial.clone().unwrap();
+            refused(status, &reason, &message)
         }
         Method::POST if is_tried => {
             (StatusCode::CREATED, axum::Json(serde_json::from_slice::<Value>(&body).unwrap())).into_response()
@@ -437,6 +452,10 @@ fn collection(path: &str) -> Option<(String, String)> {
         "leases" => "Lease",
         "horizontalpodautoscalers" => "HorizontalPodAutoscaler",
         "resourcequotas" => "ResourceQuota",
+        "limitranges" => "LimitRange",
+        "persistentvolumeclaims" => "PersistentVolumeClaim",
+        "ingresses" => "Ingress",
+        "nodes" => "Node",
         "poddisruptionbudgets" => "PodDisruptionBudget",
         _ => return None,
     };
