@@ -18,9 +18,10 @@ use kube::runtime::watcher::{self, watcher};
 use serde_json::{Value, json};
 
 use super::Rollout;
-use crate::rollout::Error;
+use super::live::Place;
 use crate::rollout::annotations::{MANAGER, WANTED};
 use crate::rollout::observe::{Snapshot, annotation};
+use crate::rollout::{Error, Order};
 
 /// After how long without a sign of life a holder counts as gone.
 const DURATION: i32 = 20;
@@ -81,6 +82,26 @@ fn taken(lease: &Lease, wanted: &str) -> Option<(String, String)> {
     ))
 }
 
+fn wanted<'a>(others: impl Iterator<Item = &'a String>, order: &Order) -> String {
+    let others = others.map(|name| format!(" {name}={}", order.image_of(name)));
+    std::iter::once(order.image.to_string()).chain(others).collect()
+}
+
+fn lease_name(place: &Place) -> String {
+    let name = format!("rollway-deployment-{}", place.name);
+    name.chars().take(253).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+/// Returns who rolls the workload to another image now, and to which.
+pub(super) async fn other_run(place: &Place, order: &Order) -> kube::Result<Option<(String, String)>> {
+    let lease = place.api::<Lease>().get_opt(&lease_name(place)).await?;
+    let wanted = wanted(place.others.iter(), order);
+    Ok(lease.and_then(|lease| match read(&lease, &wanted, Timestamp::now()) {
+        Found::Other { holder, wanted } => Some((holder, wanted)),
+        Found::Free | Found::Shared(_) => None,
+    }))
+}
+
 impl Rollout<'_> {
     /// Takes the lock, or shares it with a run to the same image.
     pub(super) async fn lock(&self, look: &Snapshot) {
@@ -124,8 +145,7 @@ impl Rollout<'_> {
 
     /// Everything that this run may write to, in one text: the same for runs to the same images.
     pub(super) fn wanted(&self) -> String {
-        let others = self.place.others.iter().map(|name| format!(" {name}={}", self.order.image_of(name)));
-        std::iter::once(self.order.image.to_string()).chain(others).collect()
+        wanted(self.place.others.iter(), self.order)
     }
 
     fn keep(&self, holder: String, held: bool) {
@@ -210,8 +230,7 @@ impl Rollout<'_> {
 
     /// Names of Leases are as long as names of Deployments, and this one is longer by its beginning.
     fn lease_name(&self) -> String {
-        let name = format!("rollway-deployment-{}", self.place.name);
-        name.chars().take(253).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+        lease_name(&self.place)
     }
 
     async fn lease(&self) -> Result<Option<Lease>, String> {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Site;
 use super::live::Place;
+use super::lock::other_run;
 use crate::probe::prometheus;
 use crate::rollout::Order;
 use crate::rollout::observe::Snapshot;
@@ -61,7 +62,19 @@ impl<'a> Surveyor<'a> {
 
     /// Asks everything.
     pub(super) async fn survey(&self) -> Surveyed {
-        let (images, namespace, references, trial, owners, claimed_by, rights, clock_skew, node_pods, alerts) = futures::join!(
+        let (
+            images,
+            namespace,
+            references,
+            trial,
+            owners,
+            claimed_by,
+            rights,
+            clock_skew,
+            node_pods,
+            alerts,
+            lock,
+        ) = futures::join!(
             self.nodes_and_images(),
             self.namespace(),
             self.references(),
@@ -72,6 +85,7 @@ impl<'a> Surveyor<'a> {
             self.clock_skew(),
             self.node_pods(),
             self.alerts(),
+            self.ask("get leases", other_run(self.place, self.order)),
         );
         let survey = Survey {
             now: Timestamp::now(),
@@ -88,6 +102,7 @@ impl<'a> Surveyor<'a> {
             claimed_by,
             rights_missing: rights,
             alerts,
+            lock,
             ..namespace
         };
         Surveyed { survey, registry_trouble: images.trouble }

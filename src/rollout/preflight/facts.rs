@@ -190,7 +190,7 @@ pub struct Survey {
     pub claimed_by: Asked<Vec<Claim>>,
     /// What the credentials may not do and a rollout wants to.
     pub rights_missing: Asked<Vec<Need>>,
-    /// Who holds the lock, and since when.
+    /// Who rolls it to another image now, and to which.
     pub lock: Asked<Option<(String, String)>>,
     /// Names of alerts that fire and stop a rollout.
     pub alerts: Asked<Vec<String>>,

@@ -62,9 +62,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "O804",
         name: "lock",
-        severity: Block,
-        when: "another rollout of the workload holds the lock",
-        fix: "wait until it ends",
+        severity: Warn,
+        when: "another run rolls the workload to another image: this one takes over from it",
+        fix: "wait until it ends, if it is not to be superseded",
     },
     Rule {
         id: "O805",
@@ -165,9 +165,9 @@ fn last_change(facts: &Facts<'_>, findings: &mut Findings) {
 }
 
 fn lock(facts: &Facts<'_>, findings: &mut Findings) {
-    if let Some(Some((holder, since))) = findings.need("O804", &facts.survey.lock) {
-        let words = format!("another rollout is under way: {holder} holds the lock since {since}");
-        findings.add("O804", Block, words, "wait until it ends");
+    if let Some(Some((holder, image))) = findings.need("O804", &facts.survey.lock) {
+        let words = format!("{holder} rolls it to {image} now: this run takes over, and that one stops");
+        findings.add("O804", Warn, words, "wait until it ends, if it is not to be superseded");
     }
 }
 

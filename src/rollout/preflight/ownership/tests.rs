@@ -56,10 +56,10 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
     },
     Case {
         rule: "O804",
-        severity: Severity::Block,
-        says: "build 7 holds the lock since 10:00",
+        severity: Severity::Warn,
+        says: "build 7 rolls it to app@sha256:c now: this run takes over",
         triggers: || {
-            let held = Some(("build 7".to_owned(), "10:00".to_owned()));
+            let held = Some(("build 7".to_owned(), "app@sha256:c".to_owned()));
             Scene::fine().but(|scene| scene.survey.lock = Asked::Known(held)).inspect()
         },
         silent: || Scene::fine().inspect(),
