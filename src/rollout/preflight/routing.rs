@@ -19,7 +19,7 @@ const GKE_GATE: &str = "cloud.google.com/load-balancer-neg-ready";
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "N501",
-        name: "no-service",
+        name: "no service",
         severity: Info,
         when: "no Service selects the pods: no endpoints are waited for",
         fix: "nothing, if nothing should send them traffic",
@@ -41,21 +41,21 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "N504",
-        name: "local-lb",
+        name: "local lb",
         severity: Warn,
         when: "externalTrafficPolicy Local, and old pods stop before a load balancer's health check sees that their node has none left",
         fix: "externalTrafficPolicy Cluster, or a preStop sleep of 30 s",
     },
     Rule {
         id: "N505",
-        name: "local-internal",
+        name: "local internal",
         severity: Warn,
         when: "internalTrafficPolicy Local with more than one node: new pods may be on nodes other than their clients'",
         fix: "internalTrafficPolicy Cluster, or trafficDistribution PreferClose",
     },
     Rule {
         id: "N506",
-        name: "no-gate",
+        name: "no gate",
         severity: Warn,
         when: "a load balancer sends traffic to pod addresses (ALB or NLB target type ip, GKE NEG) and the pods have no readiness gate for it",
         fix: "let its controller inject the gate: a label on the namespace, then new pods",

@@ -20,21 +20,21 @@ const LEAST_GRACE: u64 = 2;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "D401",
-        name: "no-drain",
+        name: "no drain",
         severity: Warn,
         when: "a serving container of the pods that run has no preStop hook, and the pod no `rollway.dev/drains`; info where the drain is detached or nothing sends traffic",
         fix: "`drain: detached` for this rollout; a preStop sleep in the template for the next ones",
     },
     Rule {
         id: "D402",
-        name: "short-drain",
+        name: "short drain",
         severity: Warn,
         when: "the pods that run go on serving for less than `drain_wait`; info as D401",
         fix: "as D401, with a longer sleep",
     },
     Rule {
         id: "D403",
-        name: "exec-hook",
+        name: "exec hook",
         severity: Warn,
         when: "a preStop hook runs a command of the image on a server that has the native sleep (1.30); info as D401",
         fix: "`preStop: {sleep: {seconds: N}}`, which needs nothing from the image",
@@ -48,7 +48,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "D405",
-        name: "next-time",
+        name: "next time",
         severity: Info,
         when: "the template has a preStop hook that the pods that run do not have",
         fix: "nothing: it protects the next rollout",
@@ -62,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "D407",
-        name: "sleep-version",
+        name: "sleep version",
         severity: Warn,
         when: "the template has a native sleep and the server is older than 1.30, or drops it from the pod",
         fix: "a preStop hook that runs `sleep`, until the server is newer",

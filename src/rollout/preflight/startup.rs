@@ -17,7 +17,7 @@ const UNSTABLE_SECONDS: i64 = 3_600;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "R301",
-        name: "no-readiness",
+        name: "no readiness",
         // Not a block: a server that listens at once loses nothing, so it is not sure that something is lost.
         severity: Warn,
         when: "a container that a Service sends traffic to has no readinessProbe, and the pod no readiness gate",
@@ -25,21 +25,21 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "R302",
-        name: "liveness-kills",
+        name: "liveness kills",
         severity: Warn,
         when: "without a startupProbe, the livenessProbe gives up before one and a half times the slowest start of the pods that run",
         fix: "a startupProbe with a failureThreshold that covers the start",
     },
     Rule {
         id: "R303",
-        name: "startup-budget",
+        name: "startup budget",
         severity: Warn,
         when: "the startupProbe gives up before one and a half times the slowest start of the pods that run",
         fix: "raise its failureThreshold",
     },
     Rule {
         id: "R304",
-        name: "same-probe",
+        name: "same probe",
         severity: Warn,
         when: "livenessProbe and readinessProbe ask the same and liveness is no more patient: what should only take a pod out of its Service kills it",
         fix: "a livenessProbe that asks only whether the process is alive, or a higher failureThreshold",
@@ -53,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "R306",
-        name: "not-ready-published",
+        name: "not ready published",
         // Not a block: clients that try again lose nothing, and some set it on purpose.
         severity: Warn,
         when: "a Service with publishNotReadyAddresses that is not headless sends traffic to the pods",

@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "S202",
-        name: "no-surge",
+        name: "no surge",
         severity: Warn,
         when: "the Deployment's own strategy is used and adds no pod before it removes one",
         fix: "maxSurge 1, or a `drain` other than `none`, which overrides it",
@@ -36,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "S204",
-        name: "min-ready",
+        name: "min ready",
         severity: Warn,
         when: "minReadySeconds is 0, so a pod counts the second it is ready; info where a detached drain holds the old pods back",
         fix: "minReadySeconds 5",
@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "S206",
-        name: "no-deadline",
+        name: "no deadline",
         severity: Info,
         when: "progressDeadlineSeconds is off, so the controller never reports a rollout as stuck",
         fix: "nothing: the verdict here does not need it",

@@ -14,14 +14,14 @@ use crate::rollout::verdict::{Goal, Part, Verdict, judge};
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "T001",
-        name: "not-found",
+        name: "not found",
         severity: Block,
         when: "the workload does not exist",
         fix: "correct `namespace` or the name; the error lists the closest ones",
     },
     Rule {
         id: "T002",
-        name: "no-container",
+        name: "no container",
         severity: Block,
         when: "the template has no container of that name, or has several and none was named",
         fix: "set `container` to one that the error lists",
@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "T006",
-        name: "in-flight",
+        name: "in flight",
         severity: Warn,
         when: "a rollout is under way; one to the same image is taken over (info), any other replaced",
         fix: "wait for it, if it is not to be replaced",
@@ -247,7 +247,7 @@ fn owned(facts: &Facts<'_>, findings: &mut Findings) {
 fn kubectl(facts: &Facts<'_>, verb: &str) -> String {
     let name = facts.snapshot.name();
     let (namespace, name) = name.split_once('/').unwrap_or(("default", &name));
-    format!("kubectl -n {namespace} {verb} deployment/{name}")
+    format!("kubectl -n {namespace} {verb} {}/{name}", facts.snapshot.kind().word())
 }
 
 #[cfg(test)]
