@@ -320,4 +320,4 @@ fn owned(mut pod: Pod, sets: &[ReplicaSet]) -> Pod {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::rollout) mod tests;

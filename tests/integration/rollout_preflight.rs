@@ -125,7 +125,7 @@ fn wrong_window_is_told_by_key_and_value() {
     let outcome = put(&server, &json!({"windows": [{"start": "9", "stop": "17:00"}]}));
     assert!(outcome.stderr.contains("`params.windows[0].start`: `9` is not a time of day"), "{outcome}");
     let outcome = put(&server, &json!({"allow": ["C999"]}));
-    assert!(outcome.stderr.contains("`params.allow[0]`: `C999` is no preflight rule"), "{outcome}");
+    assert!(outcome.stderr.contains("`params.allow` names `C999`, and there is no such rule"), "{outcome}");
     assert!(server.seen().is_empty());
 }
 

@@ -69,6 +69,13 @@ pub(super) const RULES: &[Rule] = &[
         when: "there are pods to replace: how many at a time, and for about how long",
         fix: "nothing",
     },
+    Rule {
+        id: "S209",
+        name: "set-stays",
+        severity: Block,
+        when: "a StatefulSet or DaemonSet that a new image would not roll (OnDelete, a partition that keeps every pod), or a canary of one",
+        fix: "updateStrategy.type RollingUpdate, a lower partition; leave `canary` out",
+    },
 ];
 
 /// Lets each rule look.

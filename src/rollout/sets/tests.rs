@@ -130,6 +130,11 @@ fn stateful(set: StatefulSet, letters: &str) -> Look {
     look(Set::Stateful(Box::new(set)), pods)
 }
 
+/// Returns a StatefulSet at rest, with `part` laid over it.
+pub(in crate::rollout) fn mk_set_look(part: &Value) -> Look {
+    stateful(with(&mk_stateful('a', 3, 3), part), "aaa")
+}
+
 fn daemon(set: DaemonSet, letters: &str) -> Look {
     let pods = letters.chars().enumerate().map(|(number, letter)| mk_on_node(number, letter)).collect();
     look(Set::Daemon(Box::new(set)), pods)

@@ -6,6 +6,8 @@ use crate::rollout::Drain;
 use crate::rollout::preflight::facts::Findings;
 use crate::rollout::preflight::facts::Severity::{Block, Info, Warn};
 use crate::rollout::preflight::tests::{Case, Scene};
+use crate::rollout::sets::tests::mk_set_look;
+use crate::rollout::sets::words;
 
 pub(in crate::rollout::preflight) const CASES: &[Case] = &[
     Case {
@@ -108,7 +110,32 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
         triggers: || detached().inspect(),
         silent: || detached().deployment(&json!({ "spec": { "replicas": 0 } })).inspect(),
     },
+    Case {
+        rule: "S209",
+        severity: Block,
+        says: "the update strategy is OnDelete",
+        triggers: || {
+            set(&json!({ "spec": { "updateStrategy": { "type": "OnDelete", "rollingUpdate": null } } }))
+        },
+        silent: || set(&json!({})),
+    },
+    Case {
+        rule: "S209",
+        severity: Block,
+        says: "partition 3 keeps all 3 pods",
+        triggers: || set(&json!({ "spec": { "updateStrategy": { "rollingUpdate": { "partition": 3 } } } })),
+        silent: || set(&json!({ "spec": { "updateStrategy": { "rollingUpdate": { "partition": 2 } } } })),
+    },
 ];
+
+/// Sets are looked at before they are put into the shape that the other rules read.
+fn set(part: &Value) -> Findings {
+    let mut findings = Findings::default();
+    if let Err(refusal) = words::check(&mk_set_look(part)) {
+        findings.add(refusal.rule, Block, refusal.words, refusal.hint);
+    }
+    findings
+}
 
 fn rolling(part: &Value) -> Value {
     json!({ "spec": { "strategy": { "rollingUpdate": part } } })
