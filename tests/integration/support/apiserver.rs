@@ -48,6 +48,8 @@ type Shared = Arc<Mutex<World>>;
 
 struct World {
     objects: BTreeMap<String, Value>,
+    /// What was deleted, as it was last, for watches that begin at an older version.
+    deleted: Vec<(String, Value)>,
     scripted: Vec<Scripted>,
     seen: Vec<Seen>,
     token: Option<String>,
@@ -80,6 +82,7 @@ impl ApiServer {
     fn serve(certified: Option<rcgen::CertifiedKey<rcgen::KeyPair>>) -> Self {
         let shared: Shared = Arc::new(Mutex::new(World {
             objects: BTreeMap::new(),
+            deleted: Vec::new(),
             scripted: Vec::new(),
             seen: Vec::new(),
             token: None,
@@ -281,6 +284,7 @@ impl World {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let kind = if self.objects.contains_key(path) { "MODIFIED" } else { "ADDED" };
+        self.deleted.retain(|(gone, _)| gone != path);
         self.objects.insert(path.to_owned(), object.clone());
         // Nobody may be watching.
         let _ = self.changes.send((path.to_owned(), json!({"type": kind, "object": object})));
@@ -318,11 +322,14 @@ impl World {
             let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
             version.parse::<u64>().is_ok_and(|version| version > since)
         };
+        let gone = self.deleted.iter().filter(|(path, object)| filter.fits(path, object) && newer(object));
+        let gone = gone.map(|(_, object)| line(&json!({"type": "DELETED", "object": object})));
         let missed: Vec<_> = self
             .objects
             .iter()
             .filter(|(path, object)| filter.fits(path, object) && newer(object))
             .map(|(_, object)| line(&json!({"type": "MODIFIED", "object": object})))
+            .chain(gone)
             .collect();
         let changes = self.changes.subscribe();
         let events = futures::stream::unfold((changes, filter), |(mut changes, filter)| async move {
@@ -365,9 +372,12 @@ impl World {
     }
 
     fn delete(&mut self, path: &str) -> Response {
-        let Some(object) = self.objects.remove(path) else {
+        let Some(mut object) = self.objects.remove(path) else {
             return refused(404, "NotFound", "not found");
         };
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.deleted.push((path.to_owned(), object.clone()));
         let _ = self.changes.send((path.to_owned(), json!({"type": "DELETED", "object": object})));
         axum::Json(status_object(200, "", "")).into_response()
     }

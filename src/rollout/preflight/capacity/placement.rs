@@ -165,7 +165,7 @@ fn capacity(facts: &Facts<'_>, findings: &mut Findings) {
     }
     let Some(all) = findings.need("C608", &facts.survey.nodes) else { return };
     let Some(others) = findings.need("C608", &facts.survey.node_pods) else { return };
-    if nodes::is_autoscaled(all) {
+    if all.is_empty() || nodes::is_autoscaled(all) {
         return;
     }
     let spec = facts.new_pod();
