@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::rules as r;
-use super::scene::{Condition, Object, Question, Said, Scene};
+use super::scene::{Condition, Notice, Object, Question, Said, Scene};
 use super::symptom::{Settles, Symptom};
 use super::{History, Rule, text};
 
@@ -49,7 +49,13 @@ fn refusal(scene: &Scene<'_>) -> Option<String> {
     let is_short = scene.new.len() < scene.wanted;
     let refused = scene.events.iter().filter(|event| event.reason == "FailedCreate" && event.kind != "Pod");
     let latest = refused.max_by_key(|event| event.last)?;
-    (!has_conditions && is_short).then(|| latest.message.clone())
+    (!has_conditions && is_short && !has_passed(scene, latest)).then(|| latest.message.clone())
+}
+
+/// A pod that was made after the refusal shows that it is over; the event stays.
+fn has_passed(scene: &Scene<'_>, refusal: &Notice) -> bool {
+    let made = scene.new.iter().filter_map(|pod| pod.metadata.creation_timestamp.as_ref());
+    made.map(|made| made.0.as_millisecond()).any(|made| made >= refusal.last)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::rollout::observe::{has_ended, is_ready};
 const GAP: Duration = Duration::from_secs(15);
 
 /// How long controllers may take to act on another strategy.
-const CHANGE: Duration = Duration::from_secs(3);
+const CHANGE: Duration = Duration::from_secs(2);
 
 /// Everything that was seen.
 #[derive(Clone, Debug, Default)]

@@ -189,6 +189,8 @@ streams![
     "sandbox-once",
     "sandbox-two-nodes",
     "service-account",
+    "set-refused",
+    "set-refused-once",
     "sidecar-crash",
     "slow-start",
     "start-cgroup",
