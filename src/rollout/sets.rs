@@ -146,8 +146,15 @@ impl Look {
         }
         match &self.set {
             Set::Stateful(set) => set.status.as_ref()?.update_revision.clone(),
-            // Going back to an older template gives its revision a new number.
-            Set::Daemon(_) => mark(self.owned_revisions().max_by_key(|revision| revision.revision)?),
+            // Going back to an older template gives its revision a new number. The revisions are told of by a
+            // watch of their own, which may be behind: the newest of another image is not the target.
+            Set::Daemon(set) => {
+                let wanted = images(&set.spec.as_ref()?.template);
+                let makes = |revision: &&ControllerRevision| {
+                    template(revision).is_some_and(|template| images(&template) == wanted)
+                };
+                mark(self.owned_revisions().filter(makes).max_by_key(|revision| revision.revision)?)
+            }
         }
     }
 
@@ -287,11 +294,21 @@ fn pod_mark(pod: &Pod) -> Option<&str> {
     labels(&pod.metadata).get(REVISION_HASH).map(String::as_str)
 }
 
+/// Returns the template that a revision keeps.
+fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
+    serde_json::from_value(revision.data.as_ref()?.0["spec"]["template"].clone()).ok()
+}
+
+/// Returns what a template runs, by container.
+fn images(template: &PodTemplateSpec) -> BTreeMap<String, Option<String>> {
+    let spec = template.spec.iter();
+    let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    containers.map(|container| (container.name.clone(), container.image.clone())).collect()
+}
+
 /// Returns an older revision's template, which is never taken for the present one.
 fn older(revision: Option<&ControllerRevision>, shape: &Shape<'_>, mark: &str) -> PodTemplateSpec {
-    let kept = revision.and_then(|revision| revision.data.as_ref());
-    let kept = kept.and_then(|data| serde_json::from_value(data.0["spec"]["template"].clone()).ok());
-    let mut template: PodTemplateSpec = kept.unwrap_or_else(|| shape.template.clone());
+    let mut template = revision.and_then(template).unwrap_or_else(|| shape.template.clone());
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(REVISION_HASH.to_owned(), mark.to_owned());
     template

@@ -82,13 +82,19 @@ impl Goal {
     }
 }
 
+/// Returns whether the look is not from before the goal was written.
+#[must_use]
+pub fn is_current(goal: &Goal, snapshot: &Snapshot) -> bool {
+    snapshot.deployment.metadata.generation.unwrap_or(0) >= goal.generation
+}
+
 /// Judges one look at the Deployment.
 #[must_use]
 pub fn judge(goal: &Goal, snapshot: &Snapshot) -> Verdict {
     if snapshot.uid() != goal.uid || snapshot.deployment.metadata.deletion_timestamp.is_some() {
         return Verdict::Gone;
     }
-    if snapshot.deployment.metadata.generation.unwrap_or(0) < goal.generation {
+    if !is_current(goal, snapshot) {
         return waiting(Kind::Controller, "the change is not visible yet");
     }
     if let Some(image) = goal.other_image(snapshot) {
@@ -110,7 +116,7 @@ fn paused_lack(snapshot: &Snapshot) -> Option<Lack> {
 }
 
 fn pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
-    if !snapshot.is_observed() {
+    if !is_current(goal, snapshot) || !snapshot.is_observed() {
         return lack(Kind::Controller, "the controller has not seen the change yet");
     }
     if snapshot.new_set().is_none() {

@@ -14,7 +14,7 @@ use crate::rollout::outcome::Ending;
 use crate::rollout::plan::step::{Step, next};
 use crate::rollout::report::Progress;
 use crate::rollout::verdict::diagnosis::Cause;
-use crate::rollout::verdict::{Goal, Kind, Lack};
+use crate::rollout::verdict::{Goal, Kind, Lack, is_current};
 use crate::rollout::{Error, Outcome};
 
 /// How often a look is taken when nothing is heard: clocks move on without events.
@@ -117,7 +117,10 @@ impl Rollout<'_> {
                     return Err(Stop::Late(Box::new(look), lack));
                 }
                 Step::Wait(lack) => {
-                    if let Some(cause) = doctor.look(self, &look, &live.notices).await {
+                    // A set is watched from what was there before the write: its pods are the others still.
+                    if is_current(goal, &look)
+                        && let Some(cause) = doctor.look(self, &look, &live.notices).await
+                    {
                         return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
                     }
                     if lack.kind == Kind::Room && !look.is_held() && watch.is_time_to_nudge() {

@@ -11,6 +11,10 @@ use crate::rollout::observe::{Snapshot, is_ready};
 use crate::rollout::verdict::diagnosis::Cause;
 use crate::rollout::verdict::diagnosis::rules::{FLAPPING, RESTARTS};
 
+/// How long a better reason for pods that are not ready any more is waited for: a probe often fails a
+/// moment before the kubelet tells that the process has ended.
+const REASON: Duration = Duration::from_secs(2);
+
 /// What the new pods did since they were first seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pulse {
@@ -90,13 +94,15 @@ pub struct Settle {
     since: Option<Duration>,
     /// The one flip that is let pass.
     forgiven: bool,
+    /// What ends the rollout unless a better reason shows, and since when.
+    doomed: Option<(Cause, Duration)>,
 }
 
 impl Settle {
     /// Returns a window of this length; none at all when it is zero.
     #[must_use]
     pub fn new(window: Duration) -> Self {
-        Self { window, pulse: Pulse::default(), has_begun: false, since: None, forgiven: false }
+        Self { window, pulse: Pulse::default(), has_begun: false, since: None, forgiven: false, doomed: None }
     }
 
     /// Takes a look into account: `serves` says whether all new pods are ready and routed. Returns what
@@ -111,9 +117,14 @@ impl Settle {
         if let Some(stir) = stirs.iter().find(|stir| matches!(stir, Stir::Restarted(_))) {
             return Some(stir.cause(&when));
         }
+        if let Some((cause, since)) = &self.doomed {
+            return (now.saturating_sub(*since) >= REASON).then(|| cause.clone());
+        }
         if let Some(stir) = stirs.first() {
             if self.forgiven || stirs.len() > 1 {
-                return Some(Cause { count: stirs.len(), ..stir.cause(&when) });
+                self.doomed = Some((Cause { count: stirs.len(), ..stir.cause(&when) }, now));
+                self.since = None;
+                return None;
             }
             // A single missed probe happens to healthy pods: the window begins again, once.
             self.forgiven = true;
@@ -193,13 +204,24 @@ mod tests {
         assert_eq!(settle.rest(at(6)), at(10));
         assert_eq!(settle.look(&mk_snapshot(), true, at(7)), None);
         assert_eq!(settle.rest(at(9)), at(8));
-        assert_eq!(settle.look(&unready(&[1]), false, at(9)).unwrap().rule, FLAPPING.id);
+        assert_eq!(settle.look(&unready(&[1]), false, at(9)), None);
+        assert_eq!(settle.look(&unready(&[1]), false, at(11)).unwrap().rule, FLAPPING.id);
     }
 
     #[test]
     fn two_pods_that_flip_together_end_it() {
-        let cause = settle().look(&unready(&[0, 2]), false, at(5)).unwrap();
+        let mut settle = settle();
+        assert_eq!(settle.look(&unready(&[0, 2]), false, at(5)), None);
+        let cause = settle.look(&mk_snapshot(), true, at(7)).unwrap();
         assert_eq!((cause.rule, cause.count), (FLAPPING.id, 2));
+    }
+
+    #[test]
+    fn an_end_of_the_process_is_the_better_reason_for_a_lost_readiness() {
+        let mut settle = settle();
+        assert_eq!(settle.look(&unready(&[0, 2]), false, at(5)), None);
+        assert_eq!(settle.look(&restarted(), false, at(6)).unwrap().rule, RESTARTS.id);
+        assert_eq!(settle.rest(at(30)), at(10), "it does not settle meanwhile");
     }
 
     #[test]

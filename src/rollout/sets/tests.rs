@@ -432,3 +432,11 @@ fn an_older_revision_still_knows_its_image() {
     assert_eq!(template.spec.as_ref().unwrap().containers[0].image, Some(mk_image('a')));
     assert_eq!(crate::rollout::observe::annotation(&older.metadata, REVISION).unwrap(), "4");
 }
+
+#[test]
+fn the_newest_revision_of_another_image_is_not_what_the_template_makes() {
+    // Gone back to `a`; that its revision has a new number has not been heard of yet.
+    assert_eq!(daemon(mk_daemon('a', 0), "b").target().as_deref(), Some("a"));
+    assert_eq!(daemon(mk_daemon('b', 0), "a").target().as_deref(), Some("b"));
+    assert_eq!(daemon(mk_daemon('c', 0), "b").target(), None, "its revision is not there yet");
+}
