@@ -5,13 +5,16 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::rules as r;
-use super::scene::{Notice, Object, Scene, condition, containers, waiting};
+use super::scene::{Notice, Object, Question, Said, Scene, age, condition, containers, waiting};
 use super::symptom::{Settles, Symptom};
 use super::{History, start, text};
 
 const MOUNT: Duration = Duration::from_secs(120);
 const MOUNT_ON_TWO: Duration = Duration::from_secs(30);
 const SANDBOX: Duration = Duration::from_secs(60);
+/// How long a pod may wait for its volumes in silence. Kubelets are at times slow to say why, or say it
+/// where we may not listen; the objects themselves can be asked for.
+const UNHEARD: Duration = Duration::from_secs(2);
 const SANDBOX_ON_TWO: Duration = Duration::from_secs(15);
 
 pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom>) {
@@ -25,6 +28,9 @@ pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom
         let sandbox = latest(&["FailedCreatePodSandBox", "NetworkNotReady"]);
         let has_sandbox =
             condition(pod, "PodReadyToStartContainers").is_some_and(|ready| ready.status == "True");
+        if mount.is_none() && !has_sandbox && waits(scene, pod) >= UNHEARD {
+            found.extend(unheard(scene, pod));
+        }
         found.extend(mount.map(|event| volume(scene, pod, event).on(pod, None)));
         found.extend(sandbox.filter(|_| !has_sandbox).map(|event| {
             Symptom::of(
@@ -37,6 +43,34 @@ pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom
         }));
     }
     symptoms.extend(sooner_on_two_nodes(found));
+}
+
+fn waits(scene: &Scene<'_>, pod: &Pod) -> Duration {
+    let since = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+    since.map_or(Duration::ZERO, |since| age(scene.now, since.0))
+}
+
+/// Objects that the pod's volumes are made from, of which nobody has said anything: the API server is
+/// asked, and one that is not there is told.
+fn unheard(scene: &Scene<'_>, pod: &Pod) -> Vec<Symptom> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let objects = volumes.filter_map(|volume| match (&volume.secret, &volume.config_map) {
+        (Some(secret), _) if secret.optional != Some(true) => {
+            Some(text::object("secret", secret.secret_name.as_deref()?, None))
+        }
+        (_, Some(map)) if map.optional != Some(true) => Some(text::object("configmap", &map.name, None)),
+        _ => None,
+    });
+    let asked = |object: Object| match scene.answers.to(&Question::Object(object.clone())).map(|it| &it.said)
+    {
+        Some(Said::No) => Some(start::missing(scene, &r::MOUNT_REFERENCE, object)),
+        Some(_) => None,
+        None => Some(
+            Symptom::of(&r::MOUNT_REFERENCE, format!("the pod waits for its volumes: is {object} there?"))
+                .asks(Question::Object(object)),
+        ),
+    };
+    objects.filter_map(asked).map(|symptom| symptom.on(pod, None)).collect()
 }
 
 /// A fault that two nodes show is less likely to be a hiccup of one.

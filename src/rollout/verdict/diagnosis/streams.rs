@@ -154,6 +154,7 @@ streams![
     "mount-cache",
     "mount-key",
     "mount-secret",
+    "mount-silent",
     "mount-slow",
     "multi-attach",
     "name-invalid",
