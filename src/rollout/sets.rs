@@ -151,7 +151,7 @@ impl Look {
             Set::Daemon(set) => {
                 let wanted = images(&set.spec.as_ref()?.template);
                 let makes = |revision: &&ControllerRevision| {
-                    template(revision).is_some_and(|template| images(&template) == wanted)
+                    template(revision).is_none_or(|template| images(&template) == wanted)
                 };
                 mark(self.owned_revisions().filter(makes).max_by_key(|revision| revision.revision)?)
             }

@@ -101,11 +101,15 @@ impl Kind {
         if self.is_daemon() {
             labels["controller-revision-hash"] = json!(self.mark(letter));
         }
+        let image = format!("{REPOSITORY}@{}", digest(letter));
+        let template =
+            json!({"$patch": "replace", "spec": {"containers": [{"name": "app", "image": image}]}});
         let revision = json!({
             "apiVersion": "apps/v1", "kind": "ControllerRevision",
             "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "labels": labels,
                 "ownerReferences": [self.owner()]},
             "revision": number,
+            "data": {"spec": {"template": template}},
         });
         server.put(&format!("/apis/apps/v1/namespaces/shop/controllerrevisions/{name}"), revision);
     }
