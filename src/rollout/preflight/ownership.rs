@@ -196,7 +196,8 @@ fn rights(facts: &Facts<'_>, findings: &mut Findings) {
     let Some(missing) = findings.need("P901", &facts.survey.rights_missing) else { return };
     // What a detached drain lacks is told by the way that was chosen instead.
     for need in missing.iter().filter(|need| need.loses != DETACH) {
-        let severity = if need.verb == "patch" { Block } else { Warn };
+        let is_the_image = (need.verb, need.resource) == ("patch", "deployments");
+        let severity = if is_the_image { Block } else { Warn };
         let words = format!("the credentials may not {need}: {}", need.loses);
         findings.add("P901", severity, words, "k8s/rollout-role.yml lists what is needed, and what for");
     }
