@@ -32,8 +32,10 @@ pub(super) fn kubelet() -> String {
         "imageGCLowThresholdPercent": 99,
         // Lowering it needs CAP_SYS_RESOURCE, which a machine in a sandbox may lack.
         "oomScoreAdj": 0,
-        // Tests read events and roll many pods at once: nothing may be dropped or queued here.
-        "eventRecordQPS": 0,
+        // Tests read events and roll many pods at once: nothing may be dropped or queued here. With 0 the
+        // kubelet posts five events a second, and a verdict that waits for one waits for minutes.
+        "eventRecordQPS": 1000,
+        "eventBurst": 2000,
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 400,
         "registryPullQPS": 0,
