@@ -71,7 +71,7 @@ fn faults() -> Vec<Fault> {
         fault!("key of a config map is missing", BACK, "F201", 15, start::config_key),
         fault!("secret of a volume is missing", BACK, "F401", 15, start::secret_volume),
         fault!("crashes at the start", BACK, "F301", 5, crash::at_once),
-        fault!("is ready, and crashes after 5 s", BACK, "F301, F307", 15, crash::after_a_while),
+        fault!("is ready, and crashes after 5 s", BACK, "F301, F307, F308", 15, crash::after_a_while),
         fault!("needs more memory than its limit", BACK, "F302", 5, crash::memory),
         fault!("init container crashes", BACK, "F304", 5, crash::init),
         fault!("never gets ready", BACK, "F802", 65, crash::never_ready),

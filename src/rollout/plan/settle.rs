@@ -90,7 +90,8 @@ impl Stir {
 pub struct Settle {
     window: Duration,
     pulse: Pulse,
-    has_begun: bool,
+    /// When all new pods first served.
+    begun: Option<Duration>,
     since: Option<Duration>,
     /// The one flip that is let pass.
     forgiven: bool,
@@ -102,17 +103,17 @@ impl Settle {
     /// Returns a window of this length; none at all when it is zero.
     #[must_use]
     pub fn new(window: Duration) -> Self {
-        Self { window, pulse: Pulse::default(), has_begun: false, since: None, forgiven: false, doomed: None }
+        Self { window, pulse: Pulse::default(), begun: None, since: None, forgiven: false, doomed: None }
     }
 
     /// Takes a look into account: `serves` says whether all new pods are ready and routed. Returns what
     /// ends the rollout.
     pub fn look(&mut self, snapshot: &Snapshot, serves: bool, now: Duration) -> Option<Cause> {
-        if self.window.is_zero() || !(self.has_begun || serves) {
+        if self.window.is_zero() || (self.begun.is_none() && !serves) {
             return None;
         }
-        self.has_begun = true;
-        let when = format!("within {} s of serving", self.window.as_secs());
+        let begun = *self.begun.get_or_insert(now);
+        let when = format!("{} s after all new pods served", now.saturating_sub(begun).as_secs());
         let stirs = self.pulse.look(snapshot);
         if let Some(stir) = stirs.iter().find(|stir| matches!(stir, Stir::Restarted(_))) {
             return Some(stir.cause(&when));
@@ -191,6 +192,7 @@ mod tests {
     fn a_restart_ends_it_and_one_from_before_does_not() {
         let cause = settle().look(&restarted(), true, at(5)).unwrap();
         assert_eq!((cause.rule, cause.pod.as_deref()), (RESTARTS.id, Some("app-1a-x")));
+        assert_eq!(cause.words, "pod app-1a-x restarted 3 s after all new pods served");
         let mut late = Settle::new(at(10));
         assert_eq!(late.look(&restarted(), true, at(1)), None);
         assert_eq!(late.look(&restarted(), true, at(2)), None);

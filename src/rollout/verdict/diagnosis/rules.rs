@@ -208,7 +208,7 @@ pub const FLAPPING: Rule = rule(
 pub const RESTARTS: Rule = rule(
     ["F308", "restart"],
     Class::App,
-    "a new pod restarts in the settle window, or while a canary is watched",
+    "a new pod restarts after all served, until they have held still for `settle` and the old ones are gone; or while a canary is watched",
     ["none", "the kubelet"],
 );
 /// The probe's requests fail.
