@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, Shared};
 use schemars::JsonSchema;
@@ -18,6 +19,8 @@ pub mod request;
 pub mod response;
 pub mod step;
 
+use metadata::Variables;
+
 pub use request::Request;
 pub use step::Step;
 
@@ -31,6 +34,8 @@ pub struct Context {
     pub directory: PathBuf,
     /// The build that runs the step, as far as Concourse tells.
     pub build: Build,
+    /// The environment.
+    pub variables: Arc<Variables>,
     /// Where progress goes.
     pub log: Log,
     /// Resolves on SIGTERM.

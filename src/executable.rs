@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::FutureExt;
@@ -125,7 +126,8 @@ fn step<R: Resource>(resource: &R, arguments: Arguments, vars: &Variables, log: 
         let text = or_interrupted(process::read_stdin(), &interrupted).await?.map_err(Error::Stdin)?;
         let request = Request::parse(&text)?;
         let build = Build::from_variables(vars);
-        let context = Context { directory, build, log: log.clone(), interrupted };
+        let variables = Arc::new(vars.clone());
+        let context = Context { directory, build, variables, log: log.clone(), interrupted };
         answer(resource, arguments.step, &request, &context).await
     });
     // A thread may still be blocked on stdin; waiting for it would outlive SIGTERM.

@@ -1,6 +1,7 @@
 //! The `image-digest` resource type: which digest does a tag point at, and files that name it.
 
 mod check;
+mod content_trust;
 mod error;
 mod get;
 mod metadata;
@@ -8,6 +9,7 @@ mod put;
 mod source;
 mod version;
 
+pub use content_trust::ContentTrust;
 pub use error::Error;
 pub use get::GetParams;
 pub use put::PutParams;
@@ -33,7 +35,7 @@ impl Resource for ImageDigest {
         cursor: Option<Version>,
         context: &Context,
     ) -> Result<Vec<Version>, Failure> {
-        Ok(check::check(&source, cursor, &context.log).await?)
+        Ok(check::check(&source, cursor, context).await?)
     }
 
     async fn get(
@@ -48,10 +50,11 @@ impl Resource for ImageDigest {
 
     async fn put(
         &self,
-        _source: Source,
+        source: Source,
         _params: PutParams,
         _context: &Context,
     ) -> Result<Response<Version>, Failure> {
+        content_trust::refuse(source.content_trust.as_ref())?;
         Err(put::unsupported().into())
     }
 }

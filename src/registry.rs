@@ -16,9 +16,10 @@ mod retry;
 mod transport;
 mod trust;
 
+pub(crate) use access::{document, or_default, with_access_keys};
 pub(crate) use trust::trusting;
 
-pub use access::{Access, secret};
+pub use access::{Access, Ambient, HubMirror, Mirror, secret};
 pub use client::{Client, Description};
 pub use error::{Error, Trouble};
 pub use manifest::{Child, Family, Manifest};

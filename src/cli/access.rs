@@ -90,6 +90,8 @@ impl RegistryArgs {
             password: SecretString::from(password),
             insecure: self.insecure,
             ca_certs: certificates.collect::<anyhow::Result<_>>()?,
+            ambient: registry::Ambient::of(&surroundings.vars),
+            ..registry::Access::default()
         })
     }
 }

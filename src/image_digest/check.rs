@@ -1,20 +1,20 @@
 //! check: what does the tag point at now? One ping, one HEAD, and a second HEAD only when it moved.
 
 use super::{Error, Source, Version};
+use crate::concourse::Context;
 use crate::image::Digest;
-use crate::log::Log;
 
 /// Finds the versions since `cursor`, oldest first.
 pub(super) async fn check(
     source: &Source,
     cursor: Option<Version>,
-    log: &Log,
+    context: &Context,
 ) -> Result<Vec<Version>, Error> {
-    let client = source.client(log)?;
+    let client = source.client(context)?;
     let tag = source.tag.as_str();
     let Some(current) = client.head(tag).await? else {
         let name = format!("{}:{tag}", source.repository);
-        log.line(format_args!(
+        context.log.line(format_args!(
             "warning: `{name}` is not in the registry, so there is no version of it (yet)"
         ));
         return Ok(Vec::new());

@@ -32,6 +32,9 @@ pub enum Error {
     /// A parameter that asks for the image's layers.
     #[error("`params.{0}` asks for the image's content, and image-digest does not download layers yet")]
     Layers(&'static str),
+    /// A put that has to be signed in a way that is gone.
+    #[error("`content_trust` asks for a Notary v1 signature, and image-digest makes none")]
+    ContentTrust,
     /// There is no put.
     #[error("image-digest cannot put images yet: `check` and `in` of one tag are all that it does")]
     Put,
@@ -45,6 +48,9 @@ impl Explain for Error {
             Self::Gone(_) => "it was deleted there; check again for a newer version, and unpin this one",
             Self::Write { .. } => "the first argument must be a directory that this user can write to",
             Self::Layers(_) => "set `skip_download: true`, or get the content with type `registry-image`",
+            Self::ContentTrust => {
+                "remove `content_trust`, and sign the digest that put returns with `cosign sign`"
+            }
             Self::Put => "push with type `registry-image`; both types can share a repository",
         };
         Some(hint.to_owned())

@@ -35,7 +35,7 @@ pub(super) async fn get(
     refuse_layers(params)?;
     let version = version.with_tag(source.tag.as_str());
     let pinned = Pinned { repository: source.repository.clone(), digest: version.checked_digest()? };
-    let client = source.client(&context.log)?;
+    let client = source.client(context)?;
     let manifest =
         client.manifest(pinned.digest.as_str()).await?.ok_or_else(|| Error::Gone(pinned.clone()))?;
     let platform = params.platform.clone().or_else(|| source.platform.clone()).unwrap_or_else(Platform::here);

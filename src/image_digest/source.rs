@@ -3,15 +3,16 @@
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use secrecy::SecretString;
 use serde::de::{self, Deserializer, Unexpected};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+use super::content_trust::ContentTrust;
+use crate::concourse::Context;
 use crate::image::Platform;
-use crate::log::Log;
-use crate::registry::{self, Access, Client};
+use crate::registry::{self, Ambient, Client, with_access_keys};
 
+with_access_keys! {
 /// Where the image is and how to get in.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,19 +23,6 @@ pub struct Source {
     /// The tag to watch. A number is taken as it is written.
     #[serde(default)]
     pub tag: Tag,
-    /// User name; used only together with a password.
-    #[serde(default)]
-    pub username: String,
-    /// Password or access token.
-    #[serde(default, deserialize_with = "registry::secret")]
-    #[schemars(with = "String")]
-    pub password: SecretString,
-    /// Also try plain http. It does not switch off the verification of certificates.
-    #[serde(default)]
-    pub insecure: bool,
-    /// PEM certificates to trust beside the system's.
-    #[serde(default)]
-    pub ca_certs: Vec<String>,
     /// The image of an index that metadata is read from; the default is where this runs.
     #[serde(default)]
     pub platform: Option<Platform>,
@@ -57,46 +45,17 @@ pub struct Source {
     label_regex: Unsupported,
     #[schemars(skip)]
     annotation_regex: Unsupported,
-    #[schemars(skip)]
-    registry_mirror: Unsupported,
-    #[schemars(skip)]
-    content_trust: Unsupported,
-    #[schemars(skip)]
-    aws_region: Unsupported,
-    #[schemars(skip)]
-    aws_access_key_id: Unsupported,
-    #[schemars(skip)]
-    aws_secret_access_key: Unsupported,
-    #[schemars(skip)]
-    aws_session_token: Unsupported,
-    #[schemars(skip)]
-    aws_role_arn: Unsupported,
-    #[schemars(skip)]
-    aws_role_arns: Unsupported,
-    #[schemars(skip)]
-    aws_account_id: Unsupported,
-    #[schemars(skip)]
-    aws_ecr_registry_id: Unsupported,
-    #[schemars(skip)]
-    azure_acr: Unsupported,
-    #[schemars(skip)]
-    azure_client_id: Unsupported,
-    #[schemars(skip)]
-    azure_tenant_id: Unsupported,
-    #[schemars(skip)]
-    azure_environment: Unsupported,
+    /// Signing with Notary v1, which put refuses.
+    #[serde(default)]
+    pub content_trust: Option<ContentTrust>,
+}
 }
 
 impl Source {
     /// Returns a client for the repository. Nothing is sent yet.
-    pub(super) fn client(&self, log: &Log) -> Result<Client, registry::Error> {
-        let access = Access {
-            username: self.username.clone(),
-            password: self.password.clone(),
-            insecure: self.insecure,
-            ca_certs: self.ca_certs.clone(),
-        };
-        let client = Client::connect(&self.repository, &access, log)?;
+    pub(super) fn client(&self, context: &Context) -> Result<Client, registry::Error> {
+        let access = self.access(&Ambient::of(&context.variables));
+        let client = Client::connect(&self.repository, &access, &context.log)?;
         Ok(if self.debug { client.traced() } else { client })
     }
 }
@@ -260,8 +219,7 @@ mod tests {
 
     #[test]
     fn mode_that_is_not_there_yet_is_named() {
-        for key in [r#""tag_regex": "^1""#, r#""pre_releases": true"#, r#""registry_mirror": {"host": "x"}"#]
-        {
+        for key in [r#""tag_regex": "^1""#, r#""pre_releases": true"#] {
             let error = source(&format!(r#"{{"repository": "app", {key}}}"#)).unwrap_err();
             let name = key.split('"').nth(1).unwrap();
             assert!(error.starts_with(name) && error.contains("does not support this key"), "{error}");

@@ -67,7 +67,6 @@ fn cases() -> Vec<Case> {
             "",
         ),
         ("check", source("variant", json!("alpine")), "`source.variant`: expected no value", ""),
-        ("check", source("aws_region", json!("eu-west-1")), "`source.aws_region`: expected no value", ""),
         ("check", version(json!({"digest": 1})), "`version.digest`: expected a string", ""),
         ("check", version(json!({"ref": "x"})), "`version.ref`: unknown key", "tag, digest"),
         (

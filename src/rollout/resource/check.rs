@@ -3,6 +3,7 @@
 use super::{Source, Version};
 use crate::concourse::Context;
 use crate::failure::Failure;
+use crate::registry::Ambient;
 use crate::rollout::driver;
 use crate::rollout::several::Together;
 
@@ -18,9 +19,10 @@ pub(super) async fn run(source: &Source, context: &Context) -> Result<Vec<Versio
             .log
             .line(format!("API server {} {version}, namespace {}", cluster.address, cluster.namespace));
     }
+    let registry = source.registry.access(&Ambient::of(&context.variables));
     let mut all = Vec::new();
     for target in targets {
-        let running = driver::running(&cluster, &source.registry, &target, &context.log).await?;
+        let running = driver::running(&cluster, &registry, &target, &context.log).await?;
         let Some(running) = running else { return Ok(Vec::new()) };
         all.push((target.name, running));
     }

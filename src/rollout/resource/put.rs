@@ -13,6 +13,7 @@ use super::{Error, Source, Version, artifact};
 use crate::cluster;
 use crate::concourse::{Context, Response};
 use crate::failure::Failure;
+use crate::registry::Ambient;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
 use crate::rollout::order::{Canary, Freeze, Probe, SETTLE, Window};
@@ -142,9 +143,10 @@ pub(super) async fn run(
         probe: params.probe.clone(),
     };
     order.inspect()?;
+    let access = source.registry.access(&Ambient::of(&context.variables));
     let site = Site {
         cluster: &cluster,
-        registry: &source.registry,
+        registry: &access,
         log: &context.log,
         reporter: &Lines::to(context.log.clone()),
         interrupted: context.interrupted.clone(),
