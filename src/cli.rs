@@ -22,6 +22,7 @@ pub mod digest;
 pub mod harness;
 pub mod history;
 pub mod live;
+pub mod mapping;
 pub mod order;
 pub mod output;
 pub mod plan;

@@ -1,19 +1,24 @@
 //! The options that say how a rollout goes, the same for `roll`, which does it, and for `plan`, which
 //! only says what it would do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use self::start::StartArgs;
+use self::watch::WatchArgs;
+use super::access::resolve;
 use crate::concourse::Build;
 use crate::exit::Code;
 use crate::failure::{Explain, Failure};
-use crate::image::Pinned;
-use crate::probe::shown;
-use crate::rollout::order::canary::{Share, seconds};
-use crate::rollout::order::{Canary, Probe};
-use crate::rollout::{Drain, OnFailure, Order, Policy, order, preflight};
+use crate::log::Log;
+use crate::registry;
+use crate::rollout::order::{Canary, Probe, Wrong};
+use crate::rollout::{Drain, OnFailure, Order, Policy, order};
+
+pub mod start;
+pub mod watch;
 
 /// How a rollout goes.
 #[derive(clap::Args, Clone, Debug)]
@@ -22,6 +27,9 @@ pub struct OrderArgs {
     /// The container to change, when the pod has several; may be given more than once
     #[arg(short, long, value_name = "NAME")]
     pub container: Vec<String>,
+    /// The image of another container of the pod, which is rolled with it; may be repeated
+    #[arg(long, value_name = "CONTAINER=IMAGE", requires = "container")]
+    container_image: Vec<Other>,
     /// How many seconds the new pods may take to be ready; 0 does not wait
     #[arg(long, default_value_t = 180, value_name = "SECONDS")]
     wait: u64,
@@ -31,27 +39,24 @@ pub struct OrderArgs {
     /// How many seconds an old pod lives on after its last endpoint is gone
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     drain_wait: u64,
-    /// A preflight rule that may not stop it (`D401`); may be repeated
-    #[arg(long, value_name = "RULE")]
-    allow: Vec<String>,
-    /// Let warnings stop it too
-    #[arg(long)]
-    strict: bool,
     /// What happens to the new image when its pods do not come up
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_failure: Fallback,
     /// How many seconds the finished rollout must hold still: no restart, no pod that loses readiness
     #[arg(long, default_value_t = order::SETTLE.as_secs(), value_name = "SECONDS")]
     settle: u64,
-    /// How many new pods go first and are watched: a number, or a share like `10%`
-    #[arg(long, value_name = "PODS")]
-    canary: Option<Share>,
-    /// For how long the canary is watched: seconds, or `90s`, `2m`
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds, requires = "canary")]
-    canary_hold: Duration,
-    /// An address to ask all the while; requests that fail fail the rollout
-    #[arg(long, value_name = "URL")]
-    probe: Option<String>,
+    #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
+}
+
+/// What was asked for but the image, read and found to make sense.
+pub struct Terms<'a> {
+    args: &'a OrderArgs,
+    policy: Policy,
+    canary: Option<Canary>,
+    probe: Option<Probe>,
 }
 
 /// The drains of the resource, as the command line spells them.
@@ -98,39 +103,72 @@ impl From<Fallback> for OnFailure {
     }
 }
 
-impl OrderArgs {
-    /// Returns the order for `image`.
+impl Terms<'_> {
+    /// Returns the order for `image`, and for the images of the other containers, whose digests the
+    /// registry is asked for where they are not in the argument.
     ///
     /// # Errors
     ///
-    /// When `--allow` names a rule that there is not, or an option says something impossible.
-    pub fn order(&self, image: Pinned, tag: Option<String>) -> Result<Order, Failure> {
+    /// When there is no such image, or options do not go together.
+    pub async fn order(self, image: &str, access: &registry::Access, log: &Log) -> anyhow::Result<Order> {
+        let (pinned, tag) = resolve(image, access, log).await?;
+        let mut images = BTreeMap::new();
+        for Other { container, image } in &self.args.container_image {
+            images.insert(container.clone(), resolve(image, access, log).await?.0);
+        }
         let order = Order {
-            image,
-            images: BTreeMap::new(),
+            image: pinned,
+            images,
             tag,
-            wait: (self.wait > 0).then(|| Duration::from_secs(self.wait)),
-            drain: self.drain.into(),
-            drain_wait: Duration::from_secs(self.drain_wait),
+            wait: (self.args.wait > 0).then(|| Duration::from_secs(self.args.wait)),
+            drain: self.args.drain.into(),
+            drain_wait: Duration::from_secs(self.args.drain_wait),
             build: Build::default(),
-            policy: Policy { allow: self.allowed()?, strict: self.strict, ..Policy::default() },
-            on_failure: self.on_failure.into(),
-            settle: Duration::from_secs(self.settle),
-            canary: self.canary.map(|pods| Canary { pods, hold: self.canary_hold, checks: None }),
-            probe: self.probe.clone().map(Probe::of),
+            policy: self.policy,
+            on_failure: self.args.on_failure.into(),
+            settle: Duration::from_secs(self.args.settle),
+            canary: self.canary,
+            probe: self.probe,
         };
-        order.inspect()?;
+        order.inspect().map_err(|wrong| Failure::from(Impossible(wrong)))?;
         Ok(order)
+    }
+}
+
+impl OrderArgs {
+    /// Reads the options, before anybody is asked anything.
+    ///
+    /// # Errors
+    ///
+    /// When one of them says something that there is not.
+    pub fn terms(&self) -> Result<Terms<'_>, Failure> {
+        let (policy, canary) = (self.start.policy()?, self.watch.canary()?);
+        Ok(Terms { args: self, policy, canary, probe: self.watch.probe() })
+    }
+
+    /// Returns the containers to change, those with an image of their own last.
+    #[must_use]
+    pub fn containers(&self) -> Vec<String> {
+        let mut containers = self.container.clone();
+        for Other { container, .. } in &self.container_image {
+            if !containers.contains(container) {
+                containers.push(container.clone());
+            }
+        }
+        containers
     }
 
     /// Returns what was asked for beyond the defaults, as somebody would type it again.
     #[must_use]
-    pub fn options(&self) -> String {
+    pub fn options(&self, order: &Order) -> String {
         let mut options = String::new();
         let mut add = |option: &str, value: &dyn std::fmt::Display| {
             options.push_str(&format!(" --{option} {value}"));
         };
         self.container.iter().for_each(|container| add("container", container));
+        for (container, image) in &order.images {
+            add("container-image", &format!("{container}={image}"));
+        }
         let usual = Usual::parse_from([""]).order;
         for (option, value, usual) in [
             ("wait", self.wait, usual.wait),
@@ -150,28 +188,9 @@ impl OrderArgs {
         if !matches!(self.on_failure, Fallback::Rollback) {
             add("on-failure", &named(self.on_failure.to_possible_value()));
         }
-        if let Some(pods) = self.canary {
-            add("canary", &pods);
-            if self.canary_hold != usual.canary_hold {
-                add("canary-hold", &self.canary_hold.as_secs());
-            }
-        }
-        // A shell must not read what is in an address, and nobody the credentials in it.
-        self.probe.iter().for_each(|url| add("probe", &format!("'{}'", shown(url))));
-        self.allow.iter().for_each(|rule| add("allow", rule));
-        if self.strict {
-            options.push_str(" --strict");
-        }
+        options.push_str(&self.watch.options(&usual.watch));
+        options.push_str(&self.start.options());
         options
-    }
-
-    /// Checks what can be wrong before anybody is asked anything.
-    ///
-    /// # Errors
-    ///
-    /// When `--allow` names a rule that there is not.
-    pub fn allowed(&self) -> Result<BTreeSet<String>, Failure> {
-        preflight::allowed(&self.allow).map_err(|unknown| UnknownRule(unknown).into())
     }
 }
 
@@ -182,13 +201,34 @@ struct Usual {
     order: OrderArgs,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("`--allow`: there is no rule `{}`", .0.id)]
-struct UnknownRule(preflight::Unknown);
+/// The image of another container.
+#[derive(Clone, Debug)]
+struct Other {
+    container: String,
+    image: String,
+}
 
-impl Explain for UnknownRule {
+impl std::str::FromStr for Other {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((container, image)) if !container.is_empty() && !image.is_empty() => {
+                Ok(Self { container: container.to_owned(), image: image.to_owned() })
+            }
+            _ => Err("write it as `CONTAINER=IMAGE`".to_owned()),
+        }
+    }
+}
+
+/// Options that do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Impossible(Wrong);
+
+impl Explain for Impossible {
     fn hint(&self) -> Option<String> {
-        Some(self.0.hint())
+        self.0.hint()
     }
 
     fn code(&self) -> Code {
@@ -197,26 +237,4 @@ impl Explain for UnknownRule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_are_those_that_were_typed_and_say_the_same_again() {
-        let typed = |line: &str| Usual::parse_from(line.split(' ')).order.options();
-        assert_eq!(typed("x"), "");
-        let all = " --container app --wait 60 --drain-wait 5 --settle 0 --drain rolling --on-failure leave \
-                   --allow D401 --strict";
-        assert_eq!(typed(&format!("x{all}")), all);
-        let watched = typed("x --canary 10% --canary-hold 2m --probe https://bob:canary@shop/?a=1&b=2");
-        assert!(watched.starts_with(" --canary 10% --canary-hold 120 --probe 'https://"), "{watched}");
-        assert!(!watched.contains("bob:canary"), "{watched}");
-    }
-
-    #[test]
-    fn an_unknown_rule_is_told_with_the_nearest() {
-        let error = UnknownRule(preflight::allowed(&["d410".to_owned()]).unwrap_err());
-        assert_eq!(error.to_string(), "`--allow`: there is no rule `d410`");
-        assert_eq!(error.hint().unwrap(), "the nearest are `D401`, `D402`, `D403`");
-        assert_eq!(error.code(), Code::Usage);
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //! then do. Nothing is written.
 
 use super::Surroundings;
-use super::access::{ClusterArgs, RegistryArgs, resolve};
+use super::access::{ClusterArgs, RegistryArgs};
 use super::order::OrderArgs;
 use super::output::{Output, OutputArgs};
 use super::workload::Workload;
@@ -47,17 +47,16 @@ pub struct Args {
 ///
 /// When the image or the workload is not there, or nobody answers.
 pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
-    args.order.allowed()?;
+    let terms = args.order.terms()?;
     let access = args.registry.access(surroundings)?;
-    let (image, tag) = resolve(&args.image, &access, &surroundings.log).await?;
+    let order = terms.order(&args.image, &access, &surroundings.log).await?;
     let cluster = args.cluster.connect(surroundings).await?;
     let target = Target {
         namespace: cluster.namespace.clone(),
         kind: args.workload.kind,
         name: args.workload.name.clone(),
-        containers: args.order.container.clone(),
+        containers: args.order.containers(),
     };
-    let order = args.order.order(image, tag)?;
     let reporter = Lines::to(surroundings.log.clone());
     let site = Site {
         cluster: &cluster,
@@ -78,7 +77,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         target.name,
         order.image,
         target.namespace,
-        args.order.options()
+        args.order.options(&order)
     );
     let plan = Plan { facts, findings: &found.findings, command: &command };
     match args.output.output {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::Surroundings;
-use super::access::{ClusterArgs, RegistryArgs, resolve};
+use super::access::{ClusterArgs, RegistryArgs};
 use super::live::Live;
 use super::order::OrderArgs;
 use super::output::{Output, OutputArgs};
@@ -121,10 +121,10 @@ fn refused(error: &anyhow::Error) -> Value {
 }
 
 async fn roll(args: Args, surroundings: &Surroundings) -> anyhow::Result<Ended> {
-    args.order.allowed()?;
+    let terms = args.order.terms()?;
     let (workloads, image) = args.wanted().map_err(Failure::from)?;
     let access = args.registry.access(surroundings)?;
-    let (image, tag) = resolve(&image, &access, &surroundings.log).await?;
+    let order = terms.order(&image, &access, &surroundings.log).await?;
     let cluster = args.cluster.connect(surroundings).await?;
     let workloads = match &args.selector {
         None => workloads,
@@ -136,10 +136,9 @@ async fn roll(args: Args, surroundings: &Surroundings) -> anyhow::Result<Ended> 
             namespace: cluster.namespace.clone(),
             kind: workload.kind,
             name: workload.name,
-            containers: args.order.container.clone(),
+            containers: args.order.containers(),
         })
         .collect();
-    let order = args.order.order(image, tag)?;
     let lines = Lines::to(surroundings.log.clone());
     let site = Site {
         cluster: &cluster,

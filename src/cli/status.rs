@@ -1,6 +1,6 @@
 //! `rollway status`: what runs, what should, and what there is by now, for many workloads at once.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use serde_json::json;
 
 use super::Surroundings;
@@ -12,13 +12,14 @@ use crate::cluster::Cluster;
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::rollout::Kind;
-use crate::rollout::driver::status;
+use crate::rollout::driver::status::{self, Listing};
 use crate::rollout::status::Status;
 
 /// The columns of the table.
-const HEADING: [&str; 11] = [
+const HEADING: [&str; 12] = [
     "NAMESPACE",
-    "WORKLOAD",
+    "KIND",
+    "NAME",
     "PODS",
     "RUNNING",
     "WANTED",
@@ -30,10 +31,11 @@ const HEADING: [&str; 11] = [
     "OUTCOME",
 ];
 
-/// Show what runs, what the templates ask for and what the registry has, for many Deployments at once
+/// Show what runs, what the templates ask for and what the registry has, for many workloads at once
 #[derive(clap::Args)]
 pub struct Args {
-    /// The Deployments [default: all of the namespace]
+    /// The workloads: a Deployment's name, `statefulset/NAME` or `daemonset/NAME` [default: all of the
+    /// namespace]
     workloads: Vec<Workload>,
     /// Look in all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
@@ -61,7 +63,12 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let access = args.access.access(surroundings)?;
     let cluster = args.cluster.connect(surroundings).await?;
     let namespace = (!args.all_namespaces).then_some(cluster.namespace.as_str());
-    let mut rows = status::list(&cluster, namespace).await.map_err(Failure::from)?;
+    let kinds: Vec<Kind> = args.workloads.iter().map(|workload| workload.kind).collect();
+    let Listing { mut rows, refused } =
+        status::list(&cluster, namespace, &kinds).await.map_err(Failure::from)?;
+    for refusal in refused {
+        surroundings.log.line(format_args!("warning: {refusal}"));
+    }
     if !args.workloads.is_empty() {
         rows = named(rows, &args.workloads, &cluster).await?;
     }
@@ -72,7 +79,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         Output::Json => surroundings.print(json!({ "workloads": rows }))?,
         Output::Text if rows.is_empty() => {
             let place = namespace.map_or_else(|| "any namespace".to_owned(), |name| format!("`{name}`"));
-            surroundings.log.line(format_args!("there are no Deployments in {place}"));
+            surroundings.log.line(format_args!("there are no workloads in {place}"));
         }
         Output::Text => surroundings.print(shown(&rows))?,
     }
@@ -80,14 +87,14 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
 }
 
 async fn named(rows: Vec<Status>, workloads: &[Workload], cluster: &Cluster) -> anyhow::Result<Vec<Status>> {
-    if let Some(other) = workloads.iter().find(|workload| workload.kind != Kind::Deployment) {
-        anyhow::bail!("`{}/{}` is not shown: the table has Deployments only", other.kind.word(), other.name);
-    }
-    let is = |row: &Status, workload: &Workload| {
-        row.workload == format!("{}/{}", workload.kind.word(), workload.name)
-    };
+    let is = |row: &Status, workload: &Workload| (row.kind, &row.name) == (workload.kind, &workload.name);
     if let Some(missing) = workloads.iter().find(|workload| !rows.iter().any(|row| is(row, workload))) {
-        let error = cluster.no_workload::<Deployment>("Deployment", &cluster.namespace, &missing.name).await;
+        let (title, place, name) = (missing.kind.title(), &cluster.namespace, &missing.name);
+        let error = match missing.kind {
+            Kind::Deployment => cluster.no_workload::<Deployment>(title, place, name).await,
+            Kind::StatefulSet => cluster.no_workload::<StatefulSet>(title, place, name).await,
+            Kind::DaemonSet => cluster.no_workload::<DaemonSet>(title, place, name).await,
+        };
         return Err(Failure::from(error).into());
     }
     Ok(rows.into_iter().filter(|row| workloads.iter().any(|workload| is(row, workload))).collect())
@@ -97,7 +104,8 @@ fn shown(rows: &[Status]) -> String {
     let cells = |row: &Status| {
         vec![
             row.namespace.clone(),
-            row.workload.clone(),
+            row.kind.word().to_owned(),
+            row.name.clone(),
             format!("{}/{}", row.ready, row.replicas),
             running(row),
             wanted(row),

@@ -108,7 +108,12 @@ impl Explain for Error {
     }
 }
 
-fn typed<T: DeserializeOwned>(part: &str, value: &Value) -> Result<T, Error> {
+/// Reads what belongs to `part`, which the errors name.
+///
+/// # Errors
+///
+/// When a key is unknown, missing or of a wrong type.
+pub fn typed<T: DeserializeOwned>(part: &str, value: &Value) -> Result<T, Error> {
     serde_path_to_error::deserialize(value).map_err(|error| explain::refused(part, value, &error))
 }
 

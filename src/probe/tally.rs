@@ -19,6 +19,17 @@ pub enum Lane {
     Pooled,
 }
 
+impl Lane {
+    /// Returns the lane as a key and an option spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Pooled => "pooled",
+        }
+    }
+}
+
 /// What a failed request met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

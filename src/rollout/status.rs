@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
-use super::annotations::{AT, BUILD, DIGEST, OUTCOME, TAG};
-use super::observe::{Snapshot, annotation, controller, is_ready};
+use super::Kind;
+use super::annotations::{AT, BUILD, DIGEST, JOURNAL, Journal, OUTCOME, TAG};
+use super::observe::{Snapshot, annotation, controller, digest_of, is_alive, is_ready};
 use crate::image::{Buildpacks, Config, Digest, java};
 use crate::registry;
 
@@ -19,6 +21,10 @@ pub struct Listed {
     pub deployments: Vec<Deployment>,
     /// Everybody's ReplicaSets.
     pub replica_sets: Vec<ReplicaSet>,
+    /// The StatefulSets.
+    pub stateful_sets: Vec<StatefulSet>,
+    /// The DaemonSets.
+    pub daemon_sets: Vec<DaemonSet>,
     /// Everybody's pods.
     pub pods: Vec<Pod>,
 }
@@ -46,7 +52,11 @@ pub struct Told {
 pub struct Status {
     /// Its namespace.
     pub namespace: String,
-    /// `deployment/name`.
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Both, as a command line takes them: `deployment/name`.
     pub workload: String,
     /// The container that is looked at.
     pub container: String,
@@ -84,24 +94,52 @@ pub struct Status {
     pub outcome: Option<String>,
 }
 
-/// Puts the lists together, sorted by namespace and name.
+/// What the kinds have in common.
+struct Subject<'a> {
+    kind: Kind,
+    metadata: &'a ObjectMeta,
+    template: Option<&'a PodTemplateSpec>,
+    replicas: usize,
+    is_rolling: bool,
+    pods: Vec<&'a Pod>,
+}
+
+/// Puts the lists together, sorted by namespace, kind and name.
 #[must_use]
 pub fn assemble(listed: Listed) -> Vec<Status> {
     let mut sets = by_owner(listed.replica_sets, |set| controller(&set.metadata).map(str::to_owned));
     let mut pods = by_owner(listed.pods, |pod| controller(&pod.metadata).map(str::to_owned));
-    let mut rows: Vec<Status> = listed
-        .deployments
-        .into_iter()
-        .map(|deployment| {
-            let owned = sets.remove(deployment.metadata.uid.as_deref().unwrap_or_default());
-            let owned = owned.unwrap_or_default();
-            let uids: Vec<&str> = owned.iter().filter_map(|set| set.metadata.uid.as_deref()).collect();
-            let pods = uids.into_iter().filter_map(|uid| pods.remove(uid)).flatten().collect();
-            let container = container(&deployment);
-            row(&Snapshot { deployment, container, replica_sets: owned, pods, ..Snapshot::default() })
-        })
-        .collect();
-    rows.sort_by(|one, other| (&one.namespace, &one.workload).cmp(&(&other.namespace, &other.workload)));
+    let mut rows: Vec<Status> = Vec::new();
+    for deployment in listed.deployments {
+        let owned = sets.remove(deployment.metadata.uid.as_deref().unwrap_or_default()).unwrap_or_default();
+        let uids: Vec<&str> = owned.iter().filter_map(|set| set.metadata.uid.as_deref()).collect();
+        let pods = uids.into_iter().filter_map(|uid| pods.remove(uid)).flatten().collect();
+        rows.push(row_of(&Snapshot { deployment, replica_sets: owned, pods, ..Snapshot::default() }));
+    }
+    let of = |metadata: &ObjectMeta| {
+        metadata.uid.as_ref().and_then(|uid| pods.get(uid)).map_or(&[][..], Vec::as_slice)
+    };
+    for set in &listed.stateful_sets {
+        let spec = set.spec.as_ref();
+        let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        rows.push(row_of_set(
+            (Kind::StatefulSet, replicas),
+            &set.metadata,
+            spec.map(|spec| &spec.template),
+            of(&set.metadata),
+        ));
+    }
+    for set in &listed.daemon_sets {
+        let replicas = set.status.as_ref().map_or(0, |status| status.desired_number_scheduled);
+        rows.push(row_of_set(
+            (Kind::DaemonSet, replicas),
+            &set.metadata,
+            set.spec.as_ref().map(|spec| &spec.template),
+            of(&set.metadata),
+        ));
+    }
+    let place = |row: &Status| (row.namespace.clone(), row.kind, row.name.clone());
+    rows.sort_by_cached_key(place);
     rows
 }
 
@@ -115,49 +153,79 @@ fn by_owner<K>(objects: Vec<K>, owner: impl Fn(&K) -> Option<String>) -> BTreeMa
     groups
 }
 
-/// Returns the container that was rolled last, else the first.
-fn container(deployment: &Deployment) -> String {
-    let template = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let containers = template.map_or(&[][..], |spec| spec.containers.as_slice());
-    let recorded = annotation(&deployment.metadata, DIGEST);
+fn row_of(snapshot: &Snapshot) -> Status {
+    row(&Subject {
+        kind: Kind::Deployment,
+        metadata: &snapshot.deployment.metadata,
+        template: snapshot.deployment.spec.as_ref().map(|spec| &spec.template),
+        replicas: snapshot.wanted(),
+        is_rolling: snapshot.journal().is_some(),
+        pods: snapshot.own_pods().collect(),
+    })
+}
+
+fn row_of_set(
+    (kind, replicas): (Kind, i32),
+    metadata: &ObjectMeta,
+    template: Option<&PodTemplateSpec>,
+    pods: &[Pod],
+) -> Status {
+    row(&Subject {
+        kind,
+        metadata,
+        template,
+        replicas: usize::try_from(replicas).unwrap_or(0),
+        is_rolling: Journal::read(annotation(metadata, JOURNAL)).is_some(),
+        pods: pods.iter().filter(|pod| is_alive(pod)).collect(),
+    })
+}
+
+/// Returns the container that was rolled last, else the first, with its image.
+fn container<'a>(subject: &Subject<'a>) -> (&'a str, &'a str) {
+    let spec = subject.template.and_then(|template| template.spec.as_ref());
+    let containers = spec.map_or(&[][..], |spec| spec.containers.as_slice());
+    let recorded = annotation(subject.metadata, DIGEST);
     let is_rolled = |image: Option<&str>| {
         recorded.is_some_and(|digest| image.is_some_and(|image| image.ends_with(digest.as_str())))
     };
     let rolled = containers.iter().find(|container| is_rolled(container.image.as_deref()));
-    rolled.or(containers.first()).map(|container| container.name.clone()).unwrap_or_default()
+    let shown = rolled.or(containers.first());
+    shown.map_or(("", ""), |shown| (&shown.name, shown.image.as_deref().unwrap_or_default()))
 }
 
-fn row(snapshot: &Snapshot) -> Status {
-    let metadata = &snapshot.deployment.metadata;
-    let image = snapshot.image().to_owned();
+fn row(subject: &Subject<'_>) -> Status {
+    let Subject { kind, metadata, pods, .. } = subject;
+    let (container, image) = container(subject);
     let wanted: Option<Digest> = image.split_once('@').and_then(|(_, digest)| digest.parse().ok());
     // Somebody who sets an image by hand leaves the annotations of the last rollout in place.
     let is_ours = wanted.is_some()
         && annotation(metadata, DIGEST).map(String::as_str) == wanted.as_ref().map(Digest::as_str);
     let recorded = |key: &str| annotation(metadata, key).filter(|_| is_ours).cloned();
-    let is_rolling = snapshot.journal().is_some();
     let mut running = BTreeMap::new();
-    for digest in snapshot.own_pods().filter_map(|pod| snapshot.running_digest(pod)) {
+    for digest in pods.iter().filter_map(|pod| digest_of(pod, container)) {
         *running.entry(digest.to_string()).or_default() += 1;
     }
     let written_tag = registry::split(image.split('@').next().unwrap_or_default()).1;
     let unpinned = || wanted.is_none().then(|| "latest".to_owned());
+    let name = metadata.name.clone().unwrap_or_default();
     Status {
         namespace: metadata.namespace.clone().unwrap_or_default(),
-        workload: format!("deployment/{}", metadata.name.as_deref().unwrap_or_default()),
-        container: snapshot.container.clone(),
+        kind: *kind,
+        workload: format!("{}/{name}", kind.word()),
+        name,
+        container: container.to_owned(),
         tag: recorded(TAG).or_else(|| written_tag.map(str::to_owned)).or_else(unpinned),
-        image,
+        image: image.to_owned(),
         wanted,
         running,
-        replicas: snapshot.wanted(),
-        ready: snapshot.own_pods().filter(|pod| is_ready(pod)).count(),
+        replicas: subject.replicas,
+        ready: pods.iter().filter(|pod| is_ready(pod)).count(),
         newest: None,
         java: None,
         run_image: None,
         at: recorded(AT),
         build: recorded(BUILD),
-        outcome: if is_rolling { Some("rolling".to_owned()) } else { recorded(OUTCOME) },
+        outcome: if subject.is_rolling { Some("rolling".to_owned()) } else { recorded(OUTCOME) },
     }
 }
 
@@ -229,13 +297,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rollout::fixtures::{mk_deployment, mk_digest, mk_pod, mk_set, mk_unready, with};
+    use crate::rollout::fixtures::{
+        mk, mk_deployment, mk_digest, mk_ending, mk_pod, mk_set, mk_unready, with,
+    };
 
     fn mk_listed(letter: char) -> Listed {
         let deployment = mk_deployment(letter, 2);
         let set = mk_set(&deployment, "1a", 2);
         let pods = vec![mk_pod(&set, "x"), mk_pod(&set, "y")];
-        Listed { deployments: vec![deployment], replica_sets: vec![set], pods }
+        Listed { deployments: vec![deployment], replica_sets: vec![set], pods, ..Listed::default() }
     }
 
     fn only(listed: Listed) -> Status {
@@ -265,6 +335,43 @@ mod tests {
         assert!(status.is_as_wanted());
         assert_eq!(status.tag.as_deref(), Some("v1"));
         assert_eq!(status.outcome.as_deref(), Some("rolled"));
+    }
+
+    #[test]
+    fn sets_have_a_row_each_with_the_pods_that_they_own_themselves() {
+        let mut listed = mk_listed('a');
+        let template = serde_json::to_value(&listed.deployments[0].spec.as_ref().unwrap().template).unwrap();
+        let journal = json!({ JOURNAL: Journal::lost("x").write() });
+        listed.stateful_sets = vec![mk(json!({
+            "metadata": { "name": "db", "namespace": "apps", "uid": "uid-db", "annotations": journal },
+            "spec": { "replicas": 2, "serviceName": "db", "selector": {}, "template": template },
+        }))];
+        listed.daemon_sets = vec![mk(json!({
+            "metadata": { "name": "agent", "namespace": "apps", "uid": "uid-agent",
+                "annotations": { DIGEST: mk_digest('a'), OUTCOME: "rolled" } },
+            "spec": { "selector": {}, "template": template },
+            "status": { "currentNumberScheduled": 3, "desiredNumberScheduled": 3, "numberMisscheduled": 0,
+                "numberReady": 1 },
+        }))];
+        let owned = |pod: &Pod, uid: &str| {
+            let owner = json!([{ "apiVersion": "apps/v1", "kind": "Set", "name": "x", "uid": uid, "controller": true }]);
+            with(pod, &json!({ "metadata": { "uid": format!("{uid}-pod"), "ownerReferences": owner } }))
+        };
+        let ending = mk_ending(&owned(&listed.pods[0], "uid-db"));
+        listed.pods.extend([owned(&listed.pods[0].clone(), "uid-db"), ending]);
+        listed.pods.push(owned(&listed.pods[0].clone(), "uid-agent"));
+        let rows = assemble(listed);
+        let seen =
+            rows.iter().map(|row| (row.workload.as_str(), row.ready, row.replicas, row.outcome.as_deref()));
+        assert_eq!(
+            seen.collect::<Vec<_>>(),
+            [
+                ("deployment/app", 2, 2, None),
+                ("statefulset/db", 1, 2, Some("rolling")),
+                ("daemonset/agent", 1, 3, Some("rolled")),
+            ]
+        );
+        assert!(rows.iter().all(Status::is_as_wanted), "{rows:?}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `rollway status`: many workloads from a few lists, and what the registry adds.
 
+use axum::http::Method;
 use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::support::apiserver::{ApiServer, TOKEN, kubeconfig};
 use crate::support::registry::{Login, Registry};
-use crate::support::shop;
 use crate::support::toolkit::{Outcome, Toolkit};
+use crate::support::{sets, shop};
 
 fn status(toolkit: &Toolkit, server: &ApiServer, args: &[&str]) -> Outcome {
     let path = toolkit.file("kubeconfig", &kubeconfig(server, TOKEN));
@@ -40,15 +41,15 @@ fn one_row_tells_what_runs_what_is_newer_and_what_is_in_it() {
     assert_snapshot!(status(&toolkit, &server, &[]), @r"
     exit 0
     --- stdout
-    NAMESPACE  WORKLOAD        PODS  RUNNING       WANTED  NEWEST                  JAVA    RUN IMAGE     LAST ROLLOUT          BY                           OUTCOME
-    shop       deployment/app  3/3   [old-digest]  same    [new-digest] (:latest)  11.0.5  lab/run:base  2026-01-02T03:04:00Z  https://ci.example/builds/7  rolled
+    NAMESPACE  KIND        NAME  PODS  RUNNING       WANTED  NEWEST                  JAVA    RUN IMAGE     LAST ROLLOUT          BY                           OUTCOME
+    shop       deployment  app   3/3   [old-digest]  same    [new-digest] (:latest)  11.0.5  lab/run:base  2026-01-02T03:04:00Z  https://ci.example/builds/7  rolled
     ");
     assert!(server.writes().is_empty());
     assert_snapshot!(status(&toolkit, &server, &["--offline"]), @r"
     exit 0
     --- stdout
-    NAMESPACE  WORKLOAD        PODS  RUNNING       WANTED  LAST ROLLOUT          BY                           OUTCOME
-    shop       deployment/app  3/3   [old-digest]  same    2026-01-02T03:04:00Z  https://ci.example/builds/7  rolled
+    NAMESPACE  KIND        NAME  PODS  RUNNING       WANTED  LAST ROLLOUT          BY                           OUTCOME
+    shop       deployment  app   3/3   [old-digest]  same    2026-01-02T03:04:00Z  https://ci.example/builds/7  rolled
     ");
 }
 
@@ -67,6 +68,44 @@ fn json_is_one_object_with_whole_digests() {
 }
 
 #[test]
+fn sets_are_shown_beside_deployments_and_alone_when_they_are_named() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    sets::DB.fill(&server, 'a');
+    sets::AGENT.fill(&server, 'b');
+    let (a, b) = (&shop::digest('a')[7..19], &shop::digest('b')[7..19]);
+    let toolkit = Toolkit::new().filter(a, "[a]").filter(b, "[b]");
+    assert_snapshot!(status(&toolkit, &server, &["--offline"]), @r"
+    exit 0
+    --- stdout
+    NAMESPACE  KIND         NAME   PODS  RUNNING       WANTED  LAST ROLLOUT          BY
+    shop       deployment   app    3/3   [a]  same    2026-01-02T03:04:00Z  https://ci.example/builds/7
+    shop       statefulset  db     3/3   [a]  same    -                     -
+    shop       daemonset    agent  2/2   [b]  same    -                     -
+    ");
+    let outcome = status(&toolkit, &server, &["--offline", "--output=json", "sts/db", "ds/agent"]);
+    let document = outcome.json();
+    let rows: Vec<_> = document["workloads"].as_array().unwrap().iter().map(|row| &row["kind"]).collect();
+    assert_eq!(rows, [&json!("statefulset"), &json!("daemonset")], "{outcome}");
+}
+
+#[test]
+fn kinds_that_may_not_be_listed_are_left_out_and_said() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    for plural in ["statefulsets", "daemonsets"] {
+        let path = format!("/apis/apps/v1/namespaces/shop/{plural}");
+        server.script(Method::GET, &path, (403, "Forbidden", "you may not list them"), 10);
+    }
+    let outcome = status(&Toolkit::new(), &server, &["--offline"]);
+    assert_eq!((outcome.code, outcome.stdout.lines().count()), (Some(0), 2), "{outcome}");
+    let warnings: Vec<&str> = outcome.stderr.lines().collect();
+    assert!(warnings.len() == 2 && warnings.iter().all(|line| line.starts_with("warning: ")), "{outcome}");
+    let outcome = status(&Toolkit::new(), &server, &["--offline", "sts/db"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+}
+
+#[test]
 fn three_hundred_deployments_are_a_handful_of_lists() {
     let server = ApiServer::start();
     for number in 0..300 {
@@ -82,7 +121,7 @@ fn three_hundred_deployments_are_a_handful_of_lists() {
     assert_eq!(outcome.stdout.lines().count(), 301, "{outcome}");
     let lists: Vec<String> =
         server.seen().into_iter().map(|seen| seen.path).filter(|path| path != "/version").collect();
-    assert_eq!(lists.len(), 3, "{lists:?}");
+    assert_eq!(lists.len(), 5, "{lists:?}");
 }
 
 #[test]
@@ -133,8 +172,9 @@ fn what_is_not_there_or_cannot_be_said_is_one_line() {
     hint: the Deployments in `shop` are `app`
     ");
     let outcome = status(&Toolkit::new(), &server, &["statefulset/db"]);
-    let words = "error: `statefulset/db` is not shown: the table has Deployments only\n";
-    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), words), "{outcome}");
+    let words = "error: there is no StatefulSet `db` in namespace `shop`\n";
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stderr.starts_with(words), "{outcome}");
     assert_snapshot!(status(&Toolkit::new(), &server, &["cronjob/app"]), @r"
     exit 2
     --- stderr
@@ -153,6 +193,6 @@ fn what_is_not_there_or_cannot_be_said_is_one_line() {
     assert_snapshot!(status(&Toolkit::new(), &server, &["-n", "empty"]), @r"
     exit 0
     --- stderr
-    there are no Deployments in `empty`
+    there are no workloads in `empty`
     ");
 }

@@ -99,7 +99,8 @@ pub(super) fn refused(
     }
     let found = at(value, error.path());
     // A whole part that is one string may be anything, a credential too.
-    let is_secret = error.path().iter().len() == 0 || error.path().iter().any(is_secret);
+    let is_whole = error.path().iter().len() == 0 && !value.is_object();
+    let is_secret = is_whole || error.path().iter().any(is_secret);
     if let Some((_, expected)) = message.split_once(", expected ") {
         let found = found.map_or_else(|| "something else".to_owned(), |found| describe(found, is_secret));
         return Error::Unexpected { path, expected: in_json_words(expected), found };
@@ -125,8 +126,9 @@ fn describe(value: &Value, is_secret: bool) -> String {
         _ if is_secret => kind(value).to_owned(),
         Value::Bool(_) => format!("the boolean `{value}`"),
         Value::Number(_) => format!("the number `{value}`"),
-        // A long string is a document, and documents (a kubeconfig in the wrong key) hold secrets.
-        Value::String(text) if text.chars().count() <= 80 && !text.contains('\n') => {
+        // A long string is a document, and documents (a kubeconfig in the wrong key) hold secrets; so do some
+        // addresses.
+        Value::String(text) if text.chars().count() <= 80 && !text.contains(['\n', '@']) => {
             format!("the string `{text}`")
         }
         _ => kind(value).to_owned(),

@@ -1,11 +1,11 @@
-//! Asks for what `status` puts together: three lists however many workloads there are, and each
+//! Asks for what `status` puts together: a list of each kind however many workloads there are, and each
 //! image once at its registry. Nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{Api, ListParams};
@@ -16,9 +16,11 @@ use crate::failure::Failure;
 use crate::image::{Digest, Platform};
 use crate::log::Log;
 use crate::registry::{Access, Client, Policy, Repository};
-use crate::rollout::Error;
 use crate::rollout::status::{Answers, Listed, Status, Told, assemble};
+use crate::rollout::{Error, Kind};
 
+/// How many kinds there are.
+const KINDS: usize = 3;
 /// Repositories that are asked at the same time.
 const PARALLEL: usize = 4;
 /// How long one question to a registry may take.
@@ -26,18 +28,77 @@ const EACH: Duration = Duration::from_secs(10);
 /// How long all questions to registries may take: somebody is waiting for a table.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns the workloads of a namespace, or of all where it is `None`.
+/// What was listed.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The workloads.
+    pub rows: Vec<Status>,
+    /// Why those of some kinds are not among them.
+    pub refused: Vec<String>,
+}
+
+/// Returns the workloads of a namespace, or of all where it is `None`: those of `kinds`, or of all kinds
+/// that the credentials may list where there are none.
 ///
 /// # Errors
 ///
 /// When the API server does not list them.
-pub async fn list(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Status>, Error> {
-    let (deployments, replica_sets, pods) = futures::try_join!(
-        every::<Deployment>(cluster, namespace),
-        every::<ReplicaSet>(cluster, namespace),
+pub async fn list(cluster: &Cluster, namespace: Option<&str>, kinds: &[Kind]) -> Result<Listing, Error> {
+    let (deployments, stateful_sets, daemon_sets, replica_sets, pods) = futures::join!(
+        asked::<Deployment>(cluster, namespace, kinds, Kind::Deployment),
+        asked::<StatefulSet>(cluster, namespace, kinds, Kind::StatefulSet),
+        asked::<DaemonSet>(cluster, namespace, kinds, Kind::DaemonSet),
+        asked::<ReplicaSet>(cluster, namespace, kinds, Kind::Deployment),
         every::<Pod>(cluster, namespace),
-    )?;
-    Ok(assemble(Listed { deployments, replica_sets, pods }))
+    );
+    let both = deployments.and_then(|deployments| Ok((deployments, replica_sets?)));
+    let mut refusals: Vec<cluster::Error> = Vec::new();
+    // Who may see Deployments often has no business with the other kinds.
+    let mut let_pass = |error: cluster::Error| match error.status() {
+        Some(403) if kinds.is_empty() => {
+            refusals.push(error);
+            Ok(())
+        }
+        _ => Err(error),
+    };
+    let mut listed = Listed { pods: pods?, ..Listed::default() };
+    match both {
+        Ok((deployments, replica_sets)) => {
+            listed.deployments = deployments;
+            listed.replica_sets = replica_sets;
+        }
+        Err(error) => let_pass(error)?,
+    }
+    match stateful_sets {
+        Ok(sets) => listed.stateful_sets = sets,
+        Err(error) => let_pass(error)?,
+    }
+    match daemon_sets {
+        Ok(sets) => listed.daemon_sets = sets,
+        Err(error) => let_pass(error)?,
+    }
+    if refusals.len() == KINDS {
+        return Err(refusals.swap_remove(0).into());
+    }
+    let refused = refusals.into_iter().map(|error| Failure::from(error).to_string()).collect();
+    Ok(Listing { rows: assemble(listed), refused })
+}
+
+/// Lists what belongs to `kind`, if it is one of those that are asked for.
+async fn asked<K>(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    kinds: &[Kind],
+    kind: Kind,
+) -> Result<Vec<K>, cluster::Error>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+    K::DynamicType: Default,
+{
+    if kinds.is_empty() || kinds.contains(&kind) { every(cluster, namespace).await } else { Ok(Vec::new()) }
 }
 
 async fn every<K>(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<K>, cluster::Error>
