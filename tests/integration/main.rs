@@ -16,6 +16,7 @@ mod image_digest_faults;
 mod image_digest_get;
 mod image_digest_inputs;
 mod image_digest_schema;
+mod kpack_manifests;
 mod layers;
 mod pipelines_load;
 mod pipelines_run;

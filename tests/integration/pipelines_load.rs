@@ -191,3 +191,47 @@ fn a_canary_reaches_the_put_as_the_type_reads_it() {
     assert_eq!(canary.checks.unwrap().len(), 3);
     assert_eq!(params.probe.unwrap().rps, 20);
 }
+
+/// Loads a pipeline of `pipelines/` for app-foo with types that say what they were given.
+fn with_kpack(toolkit: &Toolkit, pipeline: &str, job: &str) -> Outcome {
+    let kind = toolkit.script("type", TYPE);
+    let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
+    let variables =
+        toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
+    let mut run = toolkit
+        .binary("rollway")
+        .args(["harness", "pipeline", "-c", &checkout(pipeline)])
+        .arg("-l")
+        .arg(&variables)
+        .args(["-l", &checkout("ci/app-foo.yml"), "--job", job]);
+    for name in ["kpack-trigger", "rollout", "time"] {
+        run = run.args(["--resource-type", &format!("{name}={}", kind.display())]);
+    }
+    run.run()
+}
+
+const KPACK: &str = r#""source":{"kubeconfig":"kind: Config\n","context":null,"insecure_skip_tls_verify":false,"namespace":"kpack-builders","image":"app-foo"}"#;
+
+#[test]
+fn a_build_of_kpack_is_what_the_put_rolls_out() {
+    let toolkit = Toolkit::new();
+    let outcome = with_kpack(&toolkit, "pipelines/kpack.yml", "deploy");
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let get = format!(r#"deploy #1 | get build | {{{KPACK},"version":{{"digest":"sha256:1"}}}}"#);
+    assert!(outcome.stdout.contains(&get), "{get}\n{outcome}");
+    assert!(outcome.stdout.contains(r#""params":{"image":"build","wait_until_ready":180}"#), "{outcome}");
+    assert!(outcome.stdout.contains("deploy #1 | put deployment | build\n"), "{outcome}");
+}
+
+#[test]
+fn a_rebuild_is_asked_for_and_then_rolled_out_by_hand_and_by_night() {
+    for job in ["rebuild", "nightly"] {
+        let toolkit = Toolkit::new();
+        let outcome = with_kpack(&toolkit, "pipelines/rebuild.yml", job);
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        let put = format!(r#"{job} #1 | put build | {{{KPACK},"params":{{"trigger":true,"timeout":"1h"}}}}"#);
+        assert!(outcome.stdout.contains(&put), "{put}\n{outcome}");
+        // The get that follows the put is what the rollout reads.
+        assert!(outcome.stdout.contains(&format!("{job} #1 | put deployment | build\n")), "{outcome}");
+    }
+}
