@@ -3,6 +3,7 @@
 use super::{Error, Source, Version};
 use crate::concourse::Context;
 use crate::image::Digest;
+use crate::registry::Client;
 
 /// Finds the versions since `cursor`, oldest first.
 pub(super) async fn check(
@@ -10,16 +11,24 @@ pub(super) async fn check(
     cursor: Option<Version>,
     context: &Context,
 ) -> Result<Vec<Version>, Error> {
-    let client = source.client(context)?;
+    let sources = source.sources(context).await?;
     let tag = source.tag.as_str();
-    let Some(current) = client.head(tag).await? else {
+    let cursor = cursor.map(|cursor| cursor.with_tag(tag));
+    let found =
+        sources.ask(async |client| look(client, tag, cursor.clone()).await, |found| !found.is_empty());
+    let found = found.await?;
+    if found.is_empty() {
         let name = format!("{}:{tag}", source.repository);
         context.log.line(format_args!(
             "warning: `{name}` is not in the registry, so there is no version of it (yet)"
         ));
-        return Ok(Vec::new());
-    };
-    let cursor = cursor.map(|cursor| cursor.with_tag(tag));
+    }
+    Ok(found)
+}
+
+/// Asks one registry.
+async fn look(client: &Client, tag: &str, cursor: Option<Version>) -> Result<Vec<Version>, Error> {
+    let Some(current) = client.head(tag).await? else { return Ok(Vec::new()) };
     let cursor_is_served = match moved_from(cursor.as_ref(), &current) {
         Some(before) => client.head(before.as_str()).await?.is_some(),
         None => false,

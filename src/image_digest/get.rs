@@ -34,12 +34,15 @@ pub(super) async fn get(
 ) -> Result<Response<Version>, Error> {
     refuse_layers(params)?;
     let version = version.with_tag(source.tag.as_str());
-    let pinned = Pinned { repository: source.repository.clone(), digest: version.checked_digest()? };
-    let client = source.client(context)?;
-    let manifest =
-        client.manifest(pinned.digest.as_str()).await?.ok_or_else(|| Error::Gone(pinned.clone()))?;
+    let digest = version.checked_digest()?;
+    let sources = source.sources(context).await?;
+    let pinned = Pinned { repository: sources.origin().repository().given().to_owned(), digest };
     let platform = params.platform.clone().or_else(|| source.platform.clone()).unwrap_or_else(Platform::here);
-    let config = described(&client, &manifest, &platform, &context.log).await;
+    let look = async |client: &Client| match client.manifest(pinned.digest.as_str()).await? {
+        Some(manifest) => Ok(Some(described(client, &manifest, &platform, &context.log).await)),
+        None => Ok::<_, registry::Error>(None),
+    };
+    let config = sources.ask(look, Option::is_some).await?.ok_or_else(|| Error::Gone(pinned.clone()))?;
     write(&context.directory, &files(&version.tag, &pinned))?;
     context.log.line(format_args!(
         "{pinned} is named in tag, digest, repository and image; no layer was downloaded"

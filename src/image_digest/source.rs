@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::content_trust::ContentTrust;
 use crate::concourse::Context;
 use crate::image::Platform;
-use crate::registry::{self, Ambient, Client, with_access_keys};
+use crate::registry::{self, Ambient, Client, Sources, with_access_keys};
 
 with_access_keys! {
 /// Where the image is and how to get in.
@@ -52,11 +52,19 @@ pub struct Source {
 }
 
 impl Source {
-    /// Returns a client for the repository. Nothing is sent yet.
-    pub(super) fn client(&self, context: &Context) -> Result<Client, registry::Error> {
+    /// Returns a client for the repository itself, which alone can be written to.
+    #[expect(dead_code, reason = "put will write with it")]
+    pub(super) async fn client(&self, context: &Context) -> Result<Client, registry::Error> {
         let access = self.access(&Ambient::of(&context.variables));
-        let client = Client::connect(&self.repository, &access, &context.log)?;
+        let client = Client::reach(&self.repository, &access, &context.log).await?;
         Ok(if self.debug { client.traced() } else { client })
+    }
+
+    /// Returns the places that the repository can be read from: its mirrors, and itself.
+    pub(super) async fn sources(&self, context: &Context) -> Result<Sources, registry::Error> {
+        let access = self.access(&Ambient::of(&context.variables));
+        let sources = Sources::reach(&self.repository, &access, &context.log).await?;
+        Ok(if self.debug { sources.with(Client::traced) } else { sources })
     }
 }
 

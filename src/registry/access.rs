@@ -58,7 +58,7 @@ macro_rules! with_access_keys {
             #[serde(default, deserialize_with = "crate::registry::or_default")]
             #[schemars(with = "Vec<crate::registry::Mirror>")]
             pub registry_mirrors: Vec<crate::registry::Mirror>,
-            /// At most so many requests to a registry at the same time; the default is 8.
+            /// At most so many requests to a registry at the same time; the default is 32.
             #[serde(default)]
             pub max_parallel: Option<std::num::NonZeroU32>,
             /// At most so many requests to a registry in each second; the default is as many as it takes.
@@ -234,7 +234,6 @@ impl Ambient {
     }
 
     /// Returns a variable that is set and not empty.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the logins of the clouds will ask"))]
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(ExposeSecret::expose_secret)
     }

@@ -1,24 +1,29 @@
 //! The request loop: ping once, log in, ask, try again while that can help.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use super::auth::Keyring;
 use super::challenge::Challenge;
 use super::manifest::{ACCEPT, Family, digest_of};
-use super::retry::{self, Attempts, Next};
+use super::reference::Schemes;
+use super::retry::{self, Attempts, Next, Setback};
+use super::scope::Scopes;
 use super::transport::{Answer, Ask, Transport, redacted};
-use super::{Access, Error, Manifest, Policy, Repository, Trouble, auth, ping, reference};
+use super::{Error, Manifest, Policy, Repository, Trouble, ping, reference};
 use crate::image::{Config, Digest};
 use crate::log::Log;
 
 mod describe;
+mod entrance;
 mod tags;
 
 pub use describe::Description;
@@ -29,11 +34,13 @@ const PARALLEL: usize = 4;
 /// One repository of one registry.
 pub struct Client {
     repository: Repository,
-    access: Access,
+    keyring: Keyring,
+    schemes: Schemes,
     transport: Transport,
     policy: Policy,
     log: Log,
     session: Mutex<Option<Session>>,
+    scopes: std::sync::Mutex<Scopes>,
 }
 
 /// What the ping and the login found out.
@@ -41,6 +48,10 @@ pub struct Client {
 struct Session {
     base: Url,
     authorization: Option<HeaderValue>,
+    /// What the login answered, to be answered again when it ends.
+    challenges: Vec<Challenge>,
+    until: Option<Instant>,
+    refresh: Option<SecretString>,
 }
 
 /// One request of the loop, without scheme, host and login.
@@ -51,21 +62,6 @@ struct Call {
 }
 
 impl Client {
-    /// Returns a client for `repository`. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// When the name is no repository or a certificate of `access` is none.
-    pub fn connect(repository: &str, access: &Access, log: &Log) -> Result<Self, Error> {
-        Ok(Self {
-            repository: Repository::parse(repository)?,
-            access: access.clone(),
-            transport: Transport::new(access)?,
-            policy: Policy::default(),
-            log: log.clone(),
-            session: Mutex::new(None),
-        })
-    }
-
     /// Replaces the patience with failing requests.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
@@ -179,28 +175,34 @@ impl Client {
             let Some(setback) = error.setback() else {
                 return Err(error);
             };
-            if error.is_throttling() {
-                // A front end that throttles may also have dropped what it knew about us.
-                *self.session.lock().await = None;
+            before = Some(self.pause(&mut attempts, setback, started.elapsed(), error).await?.1);
+        }
+    }
+
+    /// Waits before another attempt and returns for how long, or ends with the reason that there is none.
+    async fn pause(
+        &self,
+        attempts: &mut Attempts,
+        setback: Setback,
+        elapsed: Duration,
+        error: Error,
+    ) -> Result<(Duration, Error), Error> {
+        if error.is_throttling() {
+            // A front end that throttles may also have dropped what it knew about us.
+            *self.session.lock().await = None;
+        }
+        match attempts.after(setback, elapsed) {
+            Next::Wait(wait) => {
+                self.log.line(format_args!("retrying in {:.1} s: {error}", wait.as_secs_f64()));
+                tokio::time::sleep(wait).await;
+                Ok((wait, error))
             }
-            let elapsed = started.elapsed();
-            match attempts.after(setback, elapsed) {
-                Next::Wait(wait) => {
-                    self.log.line(format_args!("retrying in {:.1} s: {error}", wait.as_secs_f64()));
-                    tokio::time::sleep(wait).await;
-                    before = Some(error);
-                }
-                Next::AskedTooMuch(asked) => {
-                    return Err(Error::Throttled { seconds: asked.as_secs(), last: Box::new(error) });
-                }
-                Next::Stop if attempts.failed() == 1 => return Err(error),
-                Next::Stop => {
-                    return Err(Error::GaveUp {
-                        attempts: attempts.failed(),
-                        took: elapsed,
-                        last: Box::new(error),
-                    });
-                }
+            Next::AskedTooMuch(asked) => {
+                Err(Error::Throttled { seconds: asked.as_secs(), last: Box::new(error) })
+            }
+            Next::Stop if attempts.failed() == 1 => Err(error),
+            Next::Stop => {
+                Err(Error::GaveUp { attempts: attempts.failed(), took: elapsed, last: Box::new(error) })
             }
         }
     }
@@ -210,14 +212,14 @@ impl Client {
         let session = self.session().await?;
         let answer = self.send(call, &session).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
-            return self.judged(answer, &session);
+            return self.judged(answer);
         }
         match self.renewed(&session, &ping::challenges(&answer)).await? {
             Some(session) => {
                 let answer = self.send(call, &session).await?;
-                self.judged(answer, &session)
+                self.judged(answer)
             }
-            None => self.judged(answer, &session),
+            None => self.judged(answer),
         }
     }
 
@@ -229,7 +231,7 @@ impl Client {
     }
 
     /// Lets through what a caller can use: success, 404, and a refused method.
-    fn judged(&self, answer: Answer, session: &Session) -> Result<Answer, Error> {
+    fn judged(&self, answer: Answer) -> Result<Answer, Error> {
         let is_no_method =
             matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         let is_fine = answer.status.is_success()
@@ -238,41 +240,7 @@ impl Client {
         if is_fine {
             return Ok(answer);
         }
-        let mut secrets = auth::secrets(&self.access);
-        secrets.extend(session.authorization.as_ref().and_then(auth::sent));
-        Err(refusal(&answer, &secrets))
-    }
-
-    /// Returns the session, making it on first use.
-    async fn session(&self) -> Result<Session, Error> {
-        let mut slot = self.session.lock().await;
-        if let Some(session) = &*slot {
-            return Ok(session.clone());
-        }
-        let found = ping::ping(&self.transport, &self.repository, &self.access).await?;
-        let session = self.login(found.base, &found.challenges).await?;
-        *slot = Some(session.clone());
-        Ok(session)
-    }
-
-    /// Logs in again for what a 401 wants. `None` when there is no other login to try.
-    async fn renewed(&self, used: &Session, challenges: &[Challenge]) -> Result<Option<Session>, Error> {
-        let mut slot = self.session.lock().await;
-        if let Some(other) = slot.as_ref().filter(|other| other.authorization != used.authorization) {
-            return Ok(Some(other.clone()));
-        }
-        let session = self.login(used.base.clone(), challenges).await?;
-        if session.authorization.is_none() || session.authorization == used.authorization {
-            return Ok(None);
-        }
-        *slot = Some(session.clone());
-        Ok(Some(session))
-    }
-
-    async fn login(&self, base: Url, challenges: &[Challenge]) -> Result<Session, Error> {
-        let authorization =
-            auth::authorize(&self.transport, &self.repository, &self.access, challenges).await?;
-        Ok(Session { base, authorization })
+        Err(refusal(&answer, &self.keyring.secrets()))
     }
 
     fn too_slow(&self, call: &Call) -> Error {

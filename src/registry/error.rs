@@ -34,6 +34,50 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A key whose value cannot be used.
+    #[error("`{key}` {reason}")]
+    Key {
+        /// The key, or the variable.
+        key: String,
+        /// Why not, without its value where that is a secret.
+        reason: String,
+    },
+    /// Two keys that say different things.
+    #[error("`{one}` and `{other}` are both set, and only one of them can count")]
+    Exclusive {
+        /// The first key.
+        one: &'static str,
+        /// The second key.
+        other: &'static str,
+    },
+    /// A key that needs another one.
+    #[error("`{given}` is set without `{missing}`")]
+    Half {
+        /// What is there.
+        given: &'static str,
+        /// What is not.
+        missing: &'static str,
+    },
+    /// A docker config.json that does not speak of the registry.
+    #[error("`docker_config` has no credentials for `{host}`")]
+    NoAuth {
+        /// The registry.
+        host: String,
+        /// What it has credentials for.
+        known: Vec<String>,
+    },
+    /// A cloud that did not let us in.
+    #[error("failed to log in to {provider}")]
+    Login {
+        /// The cloud's registry.
+        provider: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A cloud that gives nothing.
+    #[error("{0}")]
+    NoGrant(String),
     /// The HTTP client could not be made.
     #[error("failed to prepare the HTTP client")]
     Client(#[source] Box<dyn StdError + Send + Sync>),
@@ -135,6 +179,15 @@ pub enum Trouble {
 }
 
 impl Error {
+    pub(super) fn key(key: &str, reason: &str) -> Self {
+        Self::Key { key: key.to_owned(), reason: reason.to_owned() }
+    }
+
+    /// Says that it happened while logging in to a cloud.
+    pub(super) fn at(self, provider: &'static str) -> Self {
+        Self::Login { provider, source: Box::new(self) }
+    }
+
     /// Returns what this failure means for a retry; `None` when trying again cannot help.
     pub(super) fn setback(&self) -> Option<Setback> {
         // A refused connection or an unknown name is far more often a mistake in the pipeline than
@@ -149,6 +202,7 @@ impl Error {
             Self::Answered { status: 408 | 429 | 500 | 502 | 503 | 504, retry_after, .. } => {
                 Some(Setback { asked: *retry_after, at_most: None })
             }
+            Self::Login { source, .. } => source.setback(),
             _ => None,
         }
     }
@@ -186,10 +240,37 @@ impl Explain for Error {
             Self::Answered { status: 429, .. } | Self::Throttled { .. } => {
                 "log in with `username` and `password`, or check less often with `check_every`"
             }
+            Self::NoAuth { known, .. } if known.is_empty() => "its `auths` is empty",
+            Self::NoAuth { known, .. } => return Some(format!("its `auths` has {}", known.join(", "))),
+            Self::Login { provider, source } => return login_hint(provider, source),
+            Self::Key { key, .. } if key == "client_cert" || key == "client_key" => {
+                "both are PEM texts; the key is not encrypted and belongs to the certificate"
+            }
             Self::GaveUp { last, .. } => return last.hint(),
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+/// A cloud says no in its own words; what can be done about it is among the cloud's keys.
+fn login_hint(provider: &str, source: &Error) -> Option<String> {
+    let keys = match provider {
+        "Amazon ECR" => "`aws_access_key_id` and its secret, `aws_region`, and the roles in `aws_role_arns`",
+        "Azure Container Registry" => {
+            "`azure_client_id`, `azure_tenant_id`, and the role `AcrPull` of the identity"
+        }
+        _ => "`gcp_json_key`, and the rights of the service account",
+    };
+    match source {
+        Error::Unreachable { trouble: Trouble::Certificate, .. } => {
+            Trouble::Certificate.hint().map(str::to_owned)
+        }
+        Error::Unreachable { .. } => {
+            Some("check the proxy variables, and the way out of the worker".to_owned())
+        }
+        Error::Key { .. } => None,
+        _ => Some(format!("check {keys}")),
     }
 }
 

@@ -9,7 +9,7 @@ use super::challenge::{self, Challenge};
 use super::client::refusal;
 use super::reference::Schemes;
 use super::transport::{Answer, Ask, Transport};
-use super::{Access, Error, Repository, auth};
+use super::{Error, Repository};
 
 /// Where https and http are both allowed, http starts after this long without an answer: a firewall
 /// that swallows port 443 must not cost a connect timeout on every check.
@@ -27,14 +27,14 @@ pub(super) struct Found {
 pub(super) async fn ping(
     transport: &Transport,
     repository: &Repository,
-    access: &Access,
+    schemes: Schemes,
+    secrets: &[String],
 ) -> Result<Found, Error> {
-    let secrets = auth::secrets(access);
-    let secure = one(transport, repository, "https", &secrets);
-    match repository.schemes(access) {
+    let secure = one(transport, repository, "https", secrets);
+    match schemes {
         Schemes::Secure => secure.await,
         Schemes::SecureThenPlain => {
-            let plain = one(transport, repository, "http", &secrets);
+            let plain = one(transport, repository, "http", secrets);
             tokio::pin!(secure);
             tokio::select! {
                 biased;

@@ -79,6 +79,16 @@ impl Repository {
         &self.path
     }
 
+    /// Returns whether it is Docker Hub's.
+    pub(super) fn is_hubs(&self) -> bool {
+        self.host == DOCKER_HUB
+    }
+
+    /// Returns whether the host went without saying.
+    pub(super) fn is_bare(&self) -> bool {
+        self.host == DOCKER_HUB && split_host(&self.given).1 == self.given
+    }
+
     /// Returns the schemes to try. Plain http is for `insecure`, for private and loopback addresses
     /// and for names that cannot have a public certificate.
     pub(super) fn schemes(&self, access: &super::Access) -> Schemes {
@@ -158,6 +168,12 @@ fn is_near(host: &str) -> bool {
     loopback_name || name.parse().is_ok_and(is_private)
 }
 
+/// Returns whether a host is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// Returns whether an address is a loopback or a private one (RFC 1918).
 pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
@@ -192,6 +208,19 @@ mod tests {
             (repository.given(), repository.host(), repository.path()),
             ("busybox", "index.docker.io", "library/busybox")
         );
+    }
+
+    #[test]
+    fn host_that_is_written_out_is_told_from_one_that_is_not() {
+        for (name, is_bare) in [
+            ("busybox", true),
+            ("team/app", true),
+            ("docker.io/app", false),
+            ("index.docker.io/a/b", false),
+            ("x.io/a", false),
+        ] {
+            assert_eq!(Repository::parse(name).unwrap().is_bare(), is_bare, "{name}");
+        }
     }
 
     #[test]

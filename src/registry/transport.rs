@@ -3,11 +3,15 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Method, Response, StatusCode, Url};
+use rustls::ClientConfig;
 
+use super::limit::Limit;
 use super::{Access, Error, Trouble, trust};
 use crate::log::Log;
 
@@ -23,6 +27,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection on which nothing arrives for this long is treated as dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a form is.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A registry, its front end and its storage are fewer than that.
+const REDIRECTS: usize = 10;
 
 /// A request without its credentials' owner: who may send them is decided in `client`.
 #[derive(Clone)]
@@ -54,18 +64,24 @@ pub(super) struct Answer {
 /// The connections to a registry and to its token server.
 pub(super) struct Transport {
     client: reqwest::Client,
+    /// The client of forms, which few processes send.
+    strict: OnceLock<reqwest::Client>,
+    tls: ClientConfig,
+    limit: Limit,
     trace: Option<Log>,
 }
 
 impl Transport {
     pub(super) fn new(access: &Access) -> Result<Self, Error> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("rollway/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .tls_backend_preconfigured(trust::tls(trust::certificates(&access.ca_certs)?)?)
-            .build();
-        Ok(Self { client: client.map_err(|error| Error::Client(error.into()))?, trace: None })
+        let tls = trust::of(access)?;
+        let client = builder(&tls).read_timeout(READ_TIMEOUT).redirect(redirects(access.insecure)).build();
+        let client = client.map_err(|error| Error::Client(error.into()))?;
+        Ok(Self { client, strict: OnceLock::new(), tls, limit: Limit::of(access), trace: None })
+    }
+
+    /// Returns how many requests are let through at the same time.
+    pub(super) fn parallel(&self) -> usize {
+        self.limit.parallel()
     }
 
     /// Tells `log` about every request from now on.
@@ -75,16 +91,43 @@ impl Transport {
 
     /// Sends `ask` and reads the whole answer, whatever its status.
     pub(super) async fn send(&self, ask: Ask) -> Result<Answer, Error> {
+        let _turn = self.limit.turn().await;
         let answer = self.exchange(ask).await;
-        if let Some(log) = &self.trace {
-            match &answer {
-                Ok(Answer { method, asked, status, .. }) => {
-                    log.line(format_args!("{method} {}: {status}", redacted(asked)));
-                }
-                Err(error) => log.line(error),
-            }
-        }
+        self.tell(&answer);
         answer
+    }
+
+    /// Posts a form, which may have a secret in it: redirects are not followed.
+    pub(super) async fn form(&self, url: Url, fields: &[(&str, String)]) -> Result<Answer, Error> {
+        let _turn = self.limit.turn().await;
+        let (method, asked) = (Method::POST, url.clone());
+        let request = self.strict()?.post(url).header(CONTENT_TYPE, FORM).body(form(fields));
+        let answer = match request.send().await {
+            Ok(response) => read(method, asked, response).await,
+            Err(error) => Err(unreachable(&method, &asked, error)),
+        };
+        self.tell(&answer);
+        answer
+    }
+
+    /// Returns the client that follows nobody.
+    fn strict(&self) -> Result<&reqwest::Client, Error> {
+        if let Some(client) = self.strict.get() {
+            return Ok(client);
+        }
+        let client = builder(&self.tls).read_timeout(READ_TIMEOUT).redirect(Policy::none()).build();
+        let client = client.map_err(|error| Error::Client(error.into()))?;
+        Ok(self.strict.get_or_init(|| client))
+    }
+
+    fn tell(&self, answer: &Result<Answer, Error>) {
+        let Some(log) = &self.trace else { return };
+        match answer {
+            Ok(Answer { method, asked, status, .. }) => {
+                log.line(format_args!("{method} {}: {status}", redacted(asked)));
+            }
+            Err(error) => log.line(error),
+        }
     }
 
     async fn exchange(&self, ask: Ask) -> Result<Answer, Error> {
@@ -97,23 +140,59 @@ impl Transport {
         if let Some(authorization) = ask.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let mut response = request.send().await.map_err(failed)?;
-        let (status, url) = (response.status(), response.url().clone());
-        let headers = std::mem::take(response.headers_mut());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if status.is_success() && body.len() + chunk.len() > CONTENT_LIMIT {
-                let problem = format!("the answer is longer than {CONTENT_LIMIT} bytes");
-                return Err(Error::Malformed { method: method.to_string(), url: redacted(&asked), problem });
-            }
-            body.extend_from_slice(&chunk);
-            if !status.is_success() && body.len() >= ERROR_LIMIT {
-                body.truncate(ERROR_LIMIT);
-                break;
-            }
-        }
-        Ok(Answer { method, asked, url, status, headers, body })
+        let response = request.send().await.map_err(failed)?;
+        read(method, asked, response).await
     }
+}
+
+/// Reads an answer to its end, or as much of it as there is a use for.
+async fn read(method: Method, asked: Url, mut response: Response) -> Result<Answer, Error> {
+    let failed = |error| unreachable(&method, &asked, error);
+    let (status, url) = (response.status(), response.url().clone());
+    let headers = std::mem::take(response.headers_mut());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if status.is_success() && body.len() + chunk.len() > CONTENT_LIMIT {
+            let problem = format!("the answer is longer than {CONTENT_LIMIT} bytes");
+            return Err(Error::Malformed { method: method.to_string(), url: redacted(&asked), problem });
+        }
+        body.extend_from_slice(&chunk);
+        if !status.is_success() && body.len() >= ERROR_LIMIT {
+            body.truncate(ERROR_LIMIT);
+            break;
+        }
+    }
+    Ok(Answer { method, asked, url, status, headers, body })
+}
+
+fn builder(tls: &ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("rollway/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tls_backend_preconfigured(tls.clone())
+}
+
+/// Follows a registry to its storage. The client itself leaves `Authorization` behind when the host
+/// changes; that encryption ends on the way is not for a registry to decide.
+fn redirects(is_insecure: bool) -> Policy {
+    Policy::custom(move |attempt| {
+        let is_stripped = |from: &Url| from.scheme() == "https" && attempt.url().scheme() == "http";
+        if attempt.previous().len() > REDIRECTS {
+            attempt.error("too many redirects")
+        } else if !is_insecure && attempt.previous().last().is_some_and(is_stripped) {
+            attempt.error("redirected from https to http, which only `insecure: true` allows")
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// Returns the body of a form.
+pub(super) fn form(fields: &[(&str, impl AsRef<str>)]) -> String {
+    // The serializer of a URL's query is that of a form.
+    let mut url = Url::parse("http://form/").expect("a constant");
+    url.query_pairs_mut().extend_pairs(fields.iter().map(|(name, value)| (name, value.as_ref())));
+    url.query().unwrap_or_default().to_owned()
 }
 
 /// Returns the address without credentials, query and fragment: what is left has no secret.
@@ -126,7 +205,7 @@ pub(super) fn redacted(url: &Url) -> String {
     url.to_string()
 }
 
-fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> Error {
+pub(super) fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> Error {
     let (trouble, text) = diagnose(&error.without_url());
     Error::Unreachable { method: method.to_string(), url: redacted(url), trouble, text }
 }
@@ -135,6 +214,10 @@ fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> Error {
 fn diagnose(error: &reqwest::Error) -> (Trouble, String) {
     if error.is_timeout() {
         return (Trouble::Timeout, Trouble::Timeout.to_string());
+    }
+    if error.is_redirect() {
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        return (Trouble::Other, cause);
     }
     let mut innermost = error.to_string();
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
@@ -185,6 +268,11 @@ fn known(layer: &(dyn StdError + 'static)) -> Option<(Trouble, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn form_escapes_what_it_has_to() {
+        assert_eq!(form(&[("a", "1 2"), ("b", "x&y=é+")]), "a=1+2&b=x%26y%3D%C3%A9%2B");
+    }
 
     #[test]
     fn addresses_are_shown_without_secrets() {
