@@ -192,7 +192,11 @@ pub(crate) fn mk_snapshot() -> Snapshot {
         set: None,
         replica_sets: vec![set],
         pods,
-        routing: Some(Routing { services: vec![mk_service("app", &json!({ "app": "app" }))], slices }),
+        routing: Some(Routing {
+            services: vec![mk_service("app", &json!({ "app": "app" }))],
+            slices,
+            policies: Some(Vec::new()),
+        }),
     }
 }
 

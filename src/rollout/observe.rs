@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Kind;
@@ -65,6 +66,8 @@ pub struct Routing {
     pub services: Vec<Service>,
     /// Their endpoints.
     pub slices: Vec<EndpointSlice>,
+    /// The namespace's network policies; `None` where the credentials may not list them.
+    pub policies: Option<Vec<NetworkPolicy>>,
 }
 
 impl Snapshot {

@@ -2,6 +2,7 @@
 
 pub mod canary;
 pub mod drain;
+pub mod labels;
 pub mod pace;
 pub mod patch;
 pub mod settle;

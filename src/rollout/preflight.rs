@@ -22,6 +22,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 pub mod trial;
+pub mod watched;
 mod words;
 
 pub use allow::{Unknown, allowed};
@@ -75,19 +76,29 @@ pub fn inspect(facts: &Facts<'_>) -> Findings {
 #[must_use]
 pub fn inspect_written(facts: &Facts<'_>) -> Findings {
     let mut findings = Findings::default();
-    if !target::is_current(facts) {
+    if target::is_current(facts) {
+        target::paused_and_current(facts, &mut findings);
+    } else {
         target::inspect_standing(facts, &mut findings);
     }
     findings
 }
 
-/// Lets the rules look that are about templates, images and routing: those hold for every kind. The
-/// pace, the room and the owners of a set follow rules of their own, and are said before it is rolled.
+/// Lets the rules look that hold for every kind. The pace of a set follows rules of its own, and is said
+/// before it is rolled; where its pods may go is not its to choose.
 fn inspect_set(facts: &Facts<'_>, look: &sets::Look, findings: &mut Findings) {
     if let Err(refusal) = sets::words::check(look) {
         findings.add(refusal.rule, Severity::Block, refusal.words, refusal.hint);
     }
-    for inspect in [target::inspect, image::inspect, startup::inspect, shutdown::inspect, routing::inspect] {
+    for inspect in [
+        target::inspect,
+        image::inspect,
+        startup::inspect,
+        shutdown::inspect,
+        routing::inspect,
+        capacity::inspect_set,
+        ownership::inspect,
+    ] {
         inspect(facts, findings);
     }
 }

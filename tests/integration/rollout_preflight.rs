@@ -79,6 +79,23 @@ fn pod_that_the_api_server_refuses_is_refused_in_its_words() {
 }
 
 #[test]
+fn key_that_a_config_map_does_not_have_is_found_and_its_content_is_told_to_nobody() {
+    let server = server();
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf", "namespace": "shop"},
+        "data": {"other": "canary-content-77"}});
+    server.put("/api/v1/namespaces/shop/configmaps/conf", map);
+    let mut deployment = server.object(shop::DEPLOYMENT).unwrap();
+    let variable = json!({"name": "A", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "url"}}});
+    deployment["spec"]["template"]["spec"]["containers"][0]["env"] = json!([variable]);
+    server.put(shop::DEPLOYMENT, deployment);
+    let outcome = put(&server, &json!({"allow": ["T007"]}));
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stderr.contains("`configmap/conf` has no key `url`"), "{outcome}");
+    assert!(outcome.stderr.contains("(C607)") && !outcome.stderr.contains("canary-content"), "{outcome}");
+    assert!(server.writes().is_empty());
+}
+
+#[test]
 fn questions_that_may_not_be_asked_are_one_line_and_stop_nothing() {
     let server = server();
     for path in [

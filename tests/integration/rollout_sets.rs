@@ -61,6 +61,9 @@ fn stateful_set_is_rolled_one_pod_after_the_other_and_says_so_before() {
         json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}})
     );
     assert!(server.writes().iter().filter(|seen| seen.method != "POST").all(|seen| seen.path == DB.path));
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/rollway-statefulset-db";
+    let owner = server.object(lease).unwrap()["metadata"]["ownerReferences"][0].clone();
+    assert_eq!((&owner["kind"], &owner["uid"]), (&json!("StatefulSet"), &json!("uid-db")), "{owner}");
     assert_eq!(check(&server, &part).json(), json!([version]));
 }
 
@@ -77,6 +80,19 @@ fn daemon_set_surges_while_it_rolls_and_has_its_own_strategy_afterwards() {
         .any(|body| body.contains(r#""path":"/spec/updateStrategy""#) && body.contains(r#""maxSurge":1"#));
     assert!(surges, "{bodies:?}");
     assert_eq!(server.object(AGENT.path).unwrap()["spec"]["updateStrategy"], before);
+}
+
+#[test]
+fn owner_of_a_stateful_set_is_asked_for_as_the_kind_that_it_is() {
+    let server = ApiServer::start();
+    DB.fill(&server, 'a');
+    let outcome = roll(&server, DB, &json!({"statefulset": "db"}));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let tried =
+        server.seen().into_iter().find(|seen| seen.method == "PATCH" && seen.query.contains("dryRun"));
+    let tried = tried.expect("the owners are asked for");
+    assert_eq!(tried.path, DB.path);
+    assert_eq!(serde_json::from_str::<Value>(&tried.body).unwrap()["kind"], json!("StatefulSet"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::survey::{Surveyed, Surveyor};
 use super::{Rollout, Site};
 use crate::rollout::observe::Snapshot;
 use crate::rollout::plan::drain::{Choice, choose};
+use crate::rollout::plan::labels::{Bound, bound};
 use crate::rollout::preflight;
 use crate::rollout::preflight::facts::{Asked, Facts, Findings, ImageFacts, Survey};
 use crate::rollout::preflight::rights::{self, Need};
@@ -52,7 +53,12 @@ pub(super) fn obstacle(snapshot: &Snapshot, rights: &Asked<Vec<Need>>) -> Option
     if snapshot.routing.is_none() {
         return Some("the credentials may not list services and endpointslices".to_owned());
     }
-    rights::obstacle(rights.known().map(Vec::as_slice))
+    rights::obstacle(rights.known().map(Vec::as_slice)).or_else(|| {
+        let Bound { service, policy } = bound(snapshot)?;
+        Some(format!(
+            "network policy `{policy}` goes by every label by which service `{service}` selects them"
+        ))
+    })
 }
 
 impl Rollout<'_> {

@@ -13,7 +13,8 @@ use crate::rollout::order::canary::{Check, Metric};
 use crate::rollout::plan::canary::{self, Finding, Trial};
 use crate::rollout::plan::settle::Settle;
 use crate::rollout::plan::step::Clocks;
-use crate::rollout::preflight::{Refusal, is_recreate};
+use crate::rollout::preflight::facts::Rule;
+use crate::rollout::preflight::{is_recreate, watched};
 use crate::rollout::proof::verdict;
 use crate::rollout::verdict::diagnosis::Cause;
 use crate::rollout::verdict::{Goal, new_pods_lack};
@@ -117,7 +118,7 @@ impl Rollout<'_> {
         if let Some(canary) = &self.order.canary {
             if is_recreate(snapshot) {
                 let words = "a canary serves beside the old pods, and the Deployment's strategy is Recreate";
-                return Err(refused("V103", words.to_owned(), "leave `canary` out, or use RollingUpdate"));
+                return Err(refused(watched::CANARY, words.to_owned()));
             }
             if canary.pods.of(snapshot.wanted()) >= snapshot.wanted() {
                 self.say(&format!(
@@ -137,7 +138,7 @@ impl Rollout<'_> {
                 && let Err(error) = self.measure(metric).await
             {
                 let words = format!("the canary's metric `{}` cannot be asked: {error}", metric.query);
-                return Err(refused("V102", words, "a canary that cannot be judged would not pass"));
+                return Err(refused(watched::METRIC, words));
             }
         }
         Ok(())
@@ -154,7 +155,7 @@ impl Rollout<'_> {
                 ca_certs: self.site.registry.ca_certs.clone(),
             };
             let started = Prober::start(&plan, self.started);
-            let started = started.map_err(|error| refused("V101", error.to_string(), "correct `probe`"))?;
+            let started = started.map_err(|error| refused(watched::PROBE, error.to_string()))?;
             *prober = Some(started);
         }
         Ok(())
@@ -175,11 +176,7 @@ impl Rollout<'_> {
         let words =
             format!("`probe.url` does not answer before anything is written: {}: {met}", shown(&probe.url));
         if probe.fail {
-            return Err(refused(
-                "V101",
-                words,
-                "make it answer, or set `fail: false` to roll out all the same",
-            ));
+            return Err(refused(watched::PROBE, words));
         }
         self.say(&format!("warning: {words}"));
         Ok(())
@@ -205,6 +202,6 @@ impl Rollout<'_> {
     }
 }
 
-fn refused(rule: &'static str, words: String, hint: &str) -> Error {
-    Error::Preflight(Refusal { rule, words, hint: hint.to_owned() })
+fn refused(rule: &Rule, words: String) -> Error {
+    Error::Preflight(watched::refused(rule, words))
 }

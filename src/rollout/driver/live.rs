@@ -264,6 +264,7 @@ impl Live {
         let routing = self.base.routing.as_ref().map(|routing| Routing {
             services: routing.services.clone(),
             slices: self.slices.objects.values().cloned().collect(),
+            policies: routing.policies.clone(),
         });
         if let Some(set) = &self.set {
             let look = set.look(&self.place.name, pods);

@@ -28,7 +28,7 @@ const DURATION: i32 = 20;
 /// How often the holder gives a sign of life.
 const RENEW: Duration = Duration::from_secs(5);
 /// How long a run that lost the lock gets to hear of it and to end the write that it is in.
-const YIELD: Duration = Duration::from_millis(1_500);
+pub(super) const YIELD: Duration = Duration::from_millis(1_500);
 /// How long a request about the lock may take: none is worth more.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long giving it back may take, of the time that SIGTERM leaves.
@@ -88,7 +88,7 @@ fn wanted<'a>(others: impl Iterator<Item = &'a String>, order: &Order) -> String
 }
 
 fn lease_name(place: &Place) -> String {
-    let name = format!("rollway-deployment-{}", place.name);
+    let name = format!("rollway-{}", place.address().replace('/', "-"));
     name.chars().take(253).collect::<String>().trim_end_matches(['-', '.']).to_owned()
 }
 
@@ -191,12 +191,20 @@ impl Rollout<'_> {
         Ok(())
     }
 
+    /// Ends the run when the journal says that another one takes over: where the credentials have no
+    /// Leases, nothing else does.
+    pub(super) fn heed(&self, look: &Snapshot) -> Result<(), Error> {
+        match look.journal().and_then(|journal| journal.taken) {
+            Some(image) if image != self.wanted() => {
+                Err(self.superseded_by(image, "another rollout".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes sure, before a write, that no run to another image has taken over.
     pub(super) async fn still_ours(&self, look: &Snapshot) -> Result<(), Error> {
-        let journal = look.journal().and_then(|journal| journal.taken);
-        if let Some(image) = journal.filter(|image| *image != self.wanted()) {
-            return Err(self.superseded_by(image, "another rollout".to_owned()));
-        }
+        self.heed(look)?;
         if self.lock.lock().unwrap_or_else(PoisonError::into_inner).holder.is_none() {
             return Ok(());
         }
@@ -225,7 +233,9 @@ impl Rollout<'_> {
     }
 
     fn superseded_by(&self, image: String, by: String) -> Error {
-        Error::Superseded { target: format!("{}/{}", self.place.namespace, self.place.name), image, by }
+        // The run that takes over ends what this one leaves.
+        let target = format!("{}/{}", self.place.namespace, self.place.name);
+        Error::Superseded { target, image, by, orphans: 0 }
     }
 
     /// Names of Leases are as long as names of Deployments, and this one is longer by its beginning.
@@ -246,7 +256,7 @@ impl Rollout<'_> {
         let now = MicroTime(Timestamp::now());
         let owner = OwnerReference {
             api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
+            kind: self.place.kind.title().to_owned(),
             name: self.place.name.clone(),
             uid: look.uid().to_owned(),
             ..OwnerReference::default()
@@ -337,6 +347,20 @@ mod tests {
         );
         let other = Found::Other { holder: "one".to_owned(), wanted: mk_image('c') };
         assert_eq!(found(&mk_lease("one", 'c', "2026-01-01T00:00:10.000000Z")), other);
+    }
+
+    #[test]
+    fn clocks_that_differ_neither_lose_a_lease_nor_keep_one_for_ever() {
+        // The holder's clock is ahead: it counts as alive, and is superseded or joined like any other.
+        assert_eq!(
+            found(&mk_lease("one", 'b', "2026-01-01T01:00:00.000000Z")),
+            Found::Shared("one".to_owned())
+        );
+        assert!(matches!(found(&mk_lease("one", 'c', "2026-01-01T01:00:00.000000Z")), Found::Other { .. }));
+        // It is behind: it counts as gone, and hears of who took the Lease all the same.
+        assert_eq!(found(&mk_lease("one", 'c', "2026-01-01T00:00:00.000000Z")), Found::Free);
+        let took = mk_lease("two", 'b', "2026-01-01T00:00:30.000000Z");
+        assert_eq!(taken(&took, &mk_image('c')), Some((mk_image('b'), "two".to_owned())));
     }
 
     #[test]

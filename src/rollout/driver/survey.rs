@@ -22,7 +22,7 @@ use crate::rollout::Order;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::order::window::FIRING;
 use crate::rollout::preflight::facts::{Asked, Survey};
-use crate::rollout::preflight::rights::{NEEDS, Need, is_allowed};
+use crate::rollout::preflight::rights::{Need, is_allowed, is_of_the_workload, needs};
 
 mod cluster;
 mod image;
@@ -133,7 +133,7 @@ impl<'a> Surveyor<'a> {
         let status = self.rules().await;
         let rules = status.as_ref().map_or(&[][..], |status| status.resource_rules.as_slice());
         let lacking: Vec<&Need> =
-            NEEDS.iter().filter(|need| !is_allowed(rules, need, &self.place.name)).collect();
+            needs(self.place.kind).filter(|need| !is_allowed(rules, need, &self.place.name)).collect();
         if status.is_some_and(|status| !status.incomplete) {
             return Asked::Known(lacking.into_iter().copied().collect());
         }
@@ -160,14 +160,13 @@ impl<'a> Surveyor<'a> {
 
     async fn may(&self, need: &Need) -> Asked<bool> {
         let (resource, subresource) = need.resource.split_once('/').unwrap_or((need.resource, ""));
-        let is_named = resource == "deployments";
         let attributes = ResourceAttributes {
             namespace: Some(self.place.namespace.clone()),
             verb: Some(need.verb.to_owned()),
             group: Some(need.group.to_owned()),
             resource: Some(resource.to_owned()),
             subresource: Some(subresource.to_owned()).filter(|text| !text.is_empty()),
-            name: is_named.then(|| self.place.name.clone()),
+            name: is_of_the_workload(need).then(|| self.place.name.clone()),
             ..Default::default()
         };
         let review = SelfSubjectAccessReview {

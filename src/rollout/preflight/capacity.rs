@@ -63,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "C607",
         name: "references",
         severity: Block,
-        when: "an object that the new template names is not there, and is not optional",
+        when: "an object that the new template names, or a key of it, is not there and not optional; a warning for a pull secret",
         fix: "create it, or mark it as optional",
     },
     Rule {
@@ -113,6 +113,14 @@ pub(super) const RULES: &[Rule] = &[
 /// Lets each rule look.
 pub(super) fn inspect(facts: &Facts<'_>, findings: &mut Findings) {
     placement::inspect(facts, findings);
+    references::inspect(facts, findings);
+    quota::inspect(facts, findings);
+    autoscaling::inspect(facts, findings);
+}
+
+/// Lets the rules look that hold for pods which take the place of old ones.
+pub(super) fn inspect_set(facts: &Facts<'_>, findings: &mut Findings) {
+    placement::drains(facts, findings);
     references::inspect(facts, findings);
     quota::inspect(facts, findings);
     autoscaling::inspect(facts, findings);

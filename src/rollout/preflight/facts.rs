@@ -147,6 +147,10 @@ pub struct Reference {
     pub name: String,
     /// Whether it is there.
     pub there: Asked<bool>,
+    /// Keys that the template names and that it does not have.
+    pub lacks: Vec<String>,
+    /// Whether pods start without it: it is only shown to registries.
+    pub only_pulls: bool,
 }
 
 /// Everything that was found out beside the workload itself.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::facts::Severity::{Block, Info, Warn};
 use super::facts::{Asked, Facts, Findings, Owner, Rule};
-use super::rights::DETACH;
+use super::rights::{DETACH, IMAGE};
 use super::words::ago;
 use crate::rollout::Order;
 use crate::rollout::annotations::MANAGER;
@@ -196,8 +196,7 @@ fn rights(facts: &Facts<'_>, findings: &mut Findings) {
     let Some(missing) = findings.need("P901", &facts.survey.rights_missing) else { return };
     // What a detached drain lacks is told by the way that was chosen instead.
     for need in missing.iter().filter(|need| need.loses != DETACH) {
-        let is_the_image = (need.verb, need.resource) == ("patch", "deployments");
-        let severity = if is_the_image { Block } else { Warn };
+        let severity = if need.loses == IMAGE { Block } else { Warn };
         let words = format!("the credentials may not {need}: {}", need.loses);
         findings.add("P901", severity, words, "k8s/rollout-role.yml lists what is needed, and what for");
     }
@@ -228,15 +227,24 @@ fn server(facts: &Facts<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns the part of a Deployment that a rollout claims: the image, and nothing else.
+/// Returns the part of a workload that a rollout claims: the images, and nothing else.
 #[must_use]
 pub fn apply_of_the_image(snapshot: &Snapshot, order: &Order) -> Value {
-    let container = json!({ "name": snapshot.container, "image": order.image.to_string() });
+    let mut spec = serde_json::Map::new();
+    for (list, is_init) in [("initContainers", true), ("containers", false)] {
+        let slots = snapshot.slots().filter(|slot| slot.is_init == is_init);
+        let claimed: Vec<Value> = slots
+            .map(|slot| json!({ "name": slot.name, "image": order.image_of(slot.name).to_string() }))
+            .collect();
+        if !claimed.is_empty() {
+            spec.insert(list.to_owned(), claimed.into());
+        }
+    }
     json!({
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "kind": snapshot.kind().title(),
         "metadata": { "name": snapshot.deployment.metadata.name },
-        "spec": { "template": { "spec": { "containers": [container] } } },
+        "spec": { "template": { "spec": spec } },
     })
 }
 

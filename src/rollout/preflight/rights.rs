@@ -3,6 +3,8 @@
 
 use k8s_openapi::api::authorization::v1::ResourceRule;
 
+use crate::rollout::Kind;
+
 /// One thing that a rollout wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
@@ -22,25 +24,58 @@ impl std::fmt::Display for Need {
     }
 }
 
-/// The rights that a rollout uses after it has begun. What the rules themselves want to read is not
-/// here: a rule that may not look says so.
-pub const NEEDS: &[Need] = &[
-    need("patch", "apps", "deployments", "the image cannot be written"),
-    need("watch", "apps", "deployments", "the rollout cannot be followed"),
-    need("watch", "apps", "replicasets", "the rollout cannot be followed"),
-    need("watch", "", "pods", "the rollout cannot be followed"),
-    need("list", "", "events", "reasons of the scheduler and the kubelet would be invisible"),
-    need("get", "", "pods/log", "the last words of a crash would be invisible"),
-    need("list", "", "services", "nothing would be known of the traffic"),
-    need("watch", "discovery.k8s.io", "endpointslices", "nothing would be known of the traffic"),
+/// Returns the rights that a rollout of this kind uses after it has begun. What the rules themselves want
+/// to read is not here: a rule that may not look says so.
+pub fn needs(kind: Kind) -> impl Iterator<Item = &'static Need> {
+    let own = match kind {
+        Kind::Deployment => DEPLOYMENT,
+        Kind::StatefulSet => STATEFUL_SET,
+        Kind::DaemonSet => DAEMON_SET,
+    };
+    own.iter().chain(ANY)
+}
+
+const DEPLOYMENT: &[Need] = &[
+    need("patch", "apps", "deployments", IMAGE),
+    need("watch", "apps", "deployments", FOLLOW),
+    need("watch", "apps", "replicasets", FOLLOW),
     need("delete", "apps", "replicasets", DETACH),
     need("patch", "apps", "replicasets", "pods that failed cannot be drained on the way back"),
     need("patch", "", "pods", DETACH),
     need("delete", "", "pods", DETACH),
 ];
 
+const STATEFUL_SET: &[Need] = &[
+    need("patch", "apps", "statefulsets", IMAGE),
+    need("watch", "apps", "statefulsets", FOLLOW),
+    need("delete", "", "pods", "a broken pod that the StatefulSet waits for cannot be ended"),
+];
+
+const DAEMON_SET: &[Need] = &[
+    need("patch", "apps", "daemonsets", IMAGE),
+    need("watch", "apps", "daemonsets", FOLLOW),
+    need("watch", "apps", "controllerrevisions", FOLLOW),
+];
+
+const ANY: &[Need] = &[
+    need("watch", "", "pods", FOLLOW),
+    need("list", "", "events", "reasons of the scheduler and the kubelet would be invisible"),
+    need("get", "", "pods/log", "the last words of a crash would be invisible"),
+    need("list", "", "services", "nothing would be known of the traffic"),
+    need("watch", "discovery.k8s.io", "endpointslices", "nothing would be known of the traffic"),
+];
+
+/// What the right to write the workload is for.
+pub const IMAGE: &str = "the image cannot be written";
 /// What rights to take pods out of their Services are for.
 pub const DETACH: &str = "old pods cannot be detached";
+const FOLLOW: &str = "the rollout cannot be followed";
+
+/// Returns whether the need is about the workload itself: its name is known in advance.
+#[must_use]
+pub fn is_of_the_workload(need: &Need) -> bool {
+    matches!(need.resource, "deployments" | "statefulsets" | "daemonsets")
+}
 
 const fn need(verb: &'static str, group: &'static str, resource: &'static str, loses: &'static str) -> Need {
     Need { verb, group, resource, loses }
@@ -66,10 +101,10 @@ fn has_resource(rule: &ResourceRule, wanted: &str) -> bool {
     has(rule.resources.as_ref(), wanted) || any_parent.is_some_and(|any| has(rule.resources.as_ref(), &any))
 }
 
-/// A rule for named objects is for the Deployment alone: names of pods are not known in advance.
+/// A rule for named objects is for the workload alone: names of pods are not known in advance.
 fn is_named(rule: &ResourceRule, need: &Need, name: &str) -> bool {
     let names = rule.resource_names.as_deref().unwrap_or_default();
-    names.is_empty() || (need.resource == "deployments" && names.iter().any(|it| it == name))
+    names.is_empty() || (is_of_the_workload(need) && names.iter().any(|it| it == name))
 }
 
 /// Returns why old pods cannot be taken out of their Services with these rights, if they cannot.
@@ -101,7 +136,16 @@ mod tests {
     }
 
     fn find(text: &str) -> &'static Need {
-        NEEDS.iter().find(|need| need.to_string() == text).unwrap()
+        needs(Kind::Deployment).find(|need| need.to_string() == text).unwrap()
+    }
+
+    #[test]
+    fn set_needs_the_rights_of_its_own_kind_and_none_to_detach_pods() {
+        for (kind, own) in [(Kind::StatefulSet, "statefulsets"), (Kind::DaemonSet, "daemonsets")] {
+            let all: Vec<&Need> = needs(kind).collect();
+            assert!(all.iter().any(|need| need.resource == own && need.loses == IMAGE), "{all:?}");
+            assert!(all.iter().all(|need| need.resource != "deployments" && need.loses != DETACH));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::serving::name;
 use super::words::pods;
 use crate::rollout::observe::{annotation, is_detached, labels};
 use crate::rollout::plan::drain::{Way, shutdown};
+use crate::rollout::plan::labels::{Bound, bound};
 
 /// For how many seconds a load balancer may go on sending traffic to a node or an address that is gone.
 const LB_WINDOW: u64 = 30;
@@ -67,6 +68,13 @@ pub(super) const RULES: &[Rule] = &[
         when: "sessionAffinity ClientIP: clients stay on a pod until it goes, and lose what it kept for them",
         fix: "keep sessions outside the pods",
     },
+    Rule {
+        id: "N508",
+        name: "network policy",
+        severity: Warn,
+        when: "a NetworkPolicy of the namespace goes by every label by which a Service selects the pods, so they cannot be detached; info where they drain by themselves",
+        fix: "one more label in the Service's selector and in the template, which no policy names",
+    },
 ];
 
 /// Lets each rule look.
@@ -81,6 +89,24 @@ pub(super) fn inspect(facts: &Facts<'_>, findings: &mut Findings) {
     local_internal(facts, &services, findings);
     no_gate(facts, &services, findings);
     sticky(facts, &services, findings);
+    policy(facts, findings);
+}
+
+fn policy(facts: &Facts<'_>, findings: &mut Findings) {
+    let Some(routing) = facts.snapshot.routing.as_ref().filter(|_| facts.snapshot.set.is_none()) else {
+        return;
+    };
+    if routing.policies.is_none() {
+        return findings.skip("N508", "list networkpolicies");
+    }
+    if let Some(Bound { service, policy }) = bound(facts.snapshot) {
+        let severity = if facts.choice.loses.is_some() { Warn } else { Info };
+        let words = format!(
+            "network policy `{policy}` goes by every label by which service `{service}` selects the pods: they are not taken out of it before they end"
+        );
+        let hint = "add a label to its selector and to the template that no policy names";
+        findings.add("N508", severity, words, hint);
+    }
 }
 
 fn no_service(facts: &Facts<'_>, services: &[&Service], findings: &mut Findings) {

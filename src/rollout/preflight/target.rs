@@ -37,7 +37,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "T004",
         name: "paused",
         severity: Block,
-        when: "`spec.paused`: the controller would not roll a new image",
+        when: "`spec.paused`: the controller would not roll a new image; info where the wanted one runs already",
         fix: "ask who paused it, then `kubectl rollout resume`",
     },
     Rule {
@@ -135,11 +135,21 @@ pub(super) fn current(facts: &Facts<'_>, findings: &mut Findings) {
     let words =
         format!("already at {} on {proven}/{wanted} pods (revision {revision})", facts.order.image.digest);
     findings.add("T003", Info, words, "");
+    paused_and_current(facts, findings);
+}
+
+/// Says of a workload with nothing left to do that it is paused: the next image would not roll.
+pub(super) fn paused_and_current(facts: &Facts<'_>, findings: &mut Findings) {
+    if facts.snapshot.is_paused() {
+        let who = by(&facts.snapshot.deployment.metadata, &["f:spec", "f:paused"], facts.survey.now);
+        let words = format!("`{}` is paused{who}: the next image would not roll", facts.snapshot.name());
+        findings.add("T004", Info, words, "");
+    }
 }
 
 fn paused(facts: &Facts<'_>, findings: &mut Findings) {
     let metadata = &facts.snapshot.deployment.metadata;
-    if facts.snapshot.deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true) {
+    if facts.snapshot.is_paused() {
         let who = by(metadata, &["f:spec", "f:paused"], facts.survey.now);
         let words = format!("`{}` is paused{who}: a new image would not roll", facts.snapshot.name());
         findings.add("T004", Block, words, kubectl(facts, "rollout resume"));

@@ -14,7 +14,10 @@ use crate::rollout::fixtures::{
     mk, mk_deployment, mk_order, mk_pod, mk_service, mk_set, mk_slice, mk_started, with,
 };
 use crate::rollout::observe::{Routing, Snapshot};
+use crate::rollout::order::Window;
 use crate::rollout::plan::drain::choose;
+
+mod sets;
 
 /// One rule, seen speaking and seen silent.
 pub(super) struct Case {
@@ -61,8 +64,11 @@ impl Scene {
         let ports = json!({ "spec": {
             "type": "ClusterIP", "clusterIP": "10.0.0.9", "ports": [{ "port": 80, "targetPort": "http" }],
         } });
-        let routing =
-            Routing { services: vec![with(&service, &ports)], slices: vec![mk_slice("app", &pods)] };
+        let routing = Routing {
+            services: vec![with(&service, &ports)],
+            slices: vec![mk_slice("app", &pods)],
+            policies: Some(Vec::new()),
+        };
         let snapshot = Snapshot {
             deployment,
             container: "main".to_owned(),
@@ -195,6 +201,11 @@ pub(super) fn mk_node(number: usize, part: &Value) -> Node {
         },
     }));
     with(&node, part)
+}
+
+/// Returns a window that is open on this day of the week alone.
+pub(super) fn mk_window(day: &str) -> Window {
+    mk(json!({ "days": [day] }))
 }
 
 /// The cases of all groups.

@@ -18,6 +18,7 @@ fn mk_look(old: &[Pod], new: &[Pod], routed: &[Pod]) -> Snapshot {
         routing: Some(Routing {
             services: vec![mk_service("app", &json!({ "app": "app" }))],
             slices: vec![mk_slice("app", routed)],
+            policies: None,
         }),
         ..Snapshot::default()
     }

@@ -412,6 +412,7 @@ fn one_pod_alone_is_an_outage_and_said_to_be() {
     let routing = Routing {
         services: vec![mk_service("db", &json!({ "app": "db" }))],
         slices: vec![mk_slice("db", &[mk_numbered(0, 'a')])],
+        policies: None,
     };
     let before = stateful(mk_stateful('a', 1, 1), "a").stand_in("main", &[], Some(routing));
     assert!(choose(&mk_order('b'), &before, None).loses.unwrap().ends_with("nothing serves meanwhile"));

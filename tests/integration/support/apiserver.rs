@@ -27,6 +27,9 @@ pub(crate) const TOKEN: &str = "canary-token-d6f1";
 /// Where a client asks what it may do; POSTs that write nothing.
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubject";
 
+/// In the place of an object's path: all watches end.
+const EXPIRED: &str = "expired";
+
 /// A running server; dropping it stops it.
 pub(crate) struct ApiServer {
     address: SocketAddr,
@@ -128,6 +131,13 @@ impl ApiServer {
     /// Creates or replaces the object at `path` and tells the watches.
     pub(crate) fn put(&self, path: &str, object: Value) {
         self.world().store(path, object);
+    }
+
+    /// Ends every watch as a server does whose history does not go back far enough: with 410 Gone.
+    pub(crate) fn expire_watches(&self) {
+        let status = status_object(410, "Expired", "too old resource version");
+        // Nobody may be watching.
+        let _ = self.world().changes.send((EXPIRED.to_owned(), json!({"type": "ERROR", "object": status})));
     }
 
     /// Deletes the object at `path` and tells the watches.
@@ -332,11 +342,15 @@ impl World {
             .chain(gone)
             .collect();
         let changes = self.changes.subscribe();
-        let events = futures::stream::unfold((changes, filter), |(mut changes, filter)| async move {
+        let events = futures::stream::unfold(Some((changes, filter)), |open| async move {
+            let (mut changes, filter) = open?;
             loop {
                 let (path, event) = changes.recv().await.ok()?;
+                if path == EXPIRED {
+                    return Some((line(&event), None));
+                }
                 if filter.fits(&path, &event["object"]) {
-                    return Some((line(&event), (changes, filter)));
+                    return Some((line(&event), Some((changes, filter))));
                 }
             }
         });
@@ -465,6 +479,7 @@ fn collection(path: &str) -> Option<(String, String)> {
         "limitranges" => "LimitRange",
         "persistentvolumeclaims" => "PersistentVolumeClaim",
         "ingresses" => "Ingress",
+        "networkpolicies" => "NetworkPolicy",
         "nodes" => "Node",
         "poddisruptionbudgets" => "PodDisruptionBudget",
         _ => return None,

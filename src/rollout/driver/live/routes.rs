@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::api::ListParams;
 
 use super::Place;
 use crate::cluster;
+use crate::rollout::Kind;
 use crate::rollout::observe::{Routing, Snapshot, is_detached, labels};
 
 /// The Services that matter, shared by all looks of a rollout.
@@ -24,12 +26,15 @@ struct Known {
     services: Option<Option<Vec<Service>>>,
     /// The names of all that ever mattered.
     names: BTreeSet<String>,
+    /// `None` until asked; then `None` inside where the credentials may not list network policies.
+    policies: Option<Option<Vec<NetworkPolicy>>>,
 }
 
 impl Routes {
-    /// Has the next look list the Services anew.
+    /// Has the next look list the Services anew, and what says which label takes pods out of them.
     pub(super) fn ask_again(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).services = None;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (known.services, known.policies) = (None, None);
     }
 
     fn known(&self) -> Known {
@@ -45,6 +50,7 @@ impl Place {
     /// Reads who routes to the pods of `look`; `None` where the credentials may not.
     pub(super) async fn routing(&self, look: &Snapshot) -> Result<Option<Routing>, cluster::Error> {
         let Some(services) = self.services(look).await? else { return Ok(None) };
+        let policies = self.policies(&services).await?;
         // Without a Service there is nobody to ask about, but whether one may ask is still told.
         let asked = query(&services);
         let parameters = asked
@@ -52,7 +58,7 @@ impl Place {
             .map_or_else(|| ListParams::default().limit(1), |query| ListParams::default().labels(query));
         let slices = forbidden_as_none(self.list::<EndpointSlice>(&parameters).await)?;
         let slices = slices.map(|slices| if asked.is_some() { slices } else { Vec::new() });
-        Ok(slices.map(|slices| Routing { services, slices }))
+        Ok(slices.map(|slices| Routing { services, slices, policies }))
     }
 
     async fn services(&self, look: &Snapshot) -> Result<Option<Vec<Service>>, cluster::Error> {
@@ -68,6 +74,20 @@ impl Place {
         self.routes.keep(known.clone());
         Ok(known.services.flatten())
     }
+
+    /// Lists the network policies where pods may come to be taken out of these Services.
+    async fn policies(&self, services: &[Service]) -> Result<Option<Vec<NetworkPolicy>>, cluster::Error> {
+        if services.is_empty() || self.kind != Kind::Deployment {
+            return Ok(Some(Vec::new()));
+        }
+        let mut known = self.routes.known();
+        if known.policies.is_none() {
+            known.policies =
+                Some(forbidden_as_none(self.list::<NetworkPolicy>(&ListParams::default()).await)?);
+            self.routes.keep(known.clone());
+        }
+        Ok(known.policies.flatten())
+    }
 }
 
 /// Returns the names of the Services that send traffic to new or old pods. Where pods are detached
@@ -76,7 +96,7 @@ fn names(look: &Snapshot, all: &[Service]) -> BTreeSet<String> {
     if look.pods.iter().any(is_detached) {
         return all.iter().map(ResourceExt::name_any).collect();
     }
-    let routing = Routing { services: all.to_vec(), slices: Vec::new() };
+    let routing = Routing { services: all.to_vec(), ..Routing::default() };
     let routed = Snapshot { routing: Some(routing), ..look.clone() };
     let template = routed.template_labels();
     let labels = std::iter::once(&template).chain(routed.own_pods().map(|pod| labels(&pod.metadata)));

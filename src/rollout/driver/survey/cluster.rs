@@ -1,6 +1,8 @@
 //! What the API server can list: nodes, the namespace's quotas, budgets, autoscalers, claims and
 //! ingresses, the objects that the new template names, and custom resources that claim the workload.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Node, PersistentVolumeClaim, Pod, PodSpec, Secret, ServiceAccount,
@@ -73,15 +75,43 @@ impl Surveyor<'_> {
         }
     }
 
-    /// Looks for each object that the new template names; of none is the content read.
+    /// Looks for each object that the new template names. Of those whose keys are named the keys are kept,
+    /// and of none the content.
     pub(super) async fn references(&self) -> Vec<Reference> {
         let spec: PodSpec = new_template(self.snapshot, self.order).spec.unwrap_or_default();
         let named = references::named(&spec);
-        let looks = named.into_iter().map(async |(kind, name)| {
-            let there = self.is_there(kind, &name).await;
-            Reference { kind, name, there }
+        let looks = named.into_iter().map(async |((kind, name), needed)| {
+            let (there, lacks) = if needed.keys.is_empty() {
+                (self.is_there(kind, &name).await, Vec::new())
+            } else {
+                match self.keys(kind, &name).await {
+                    Asked::Known(Some(has)) => {
+                        (Asked::Known(true), needed.keys.difference(&has).cloned().collect())
+                    }
+                    Asked::Known(None) => (Asked::Known(false), Vec::new()),
+                    Asked::Unknown(why) => (Asked::Unknown(why), Vec::new()),
+                }
+            };
+            Reference { kind, name, there, lacks, only_pulls: needed.only_pulls }
         });
         futures::future::join_all(looks).await
+    }
+
+    /// Returns the keys that a config map or secret has; `None` inside where it is not there.
+    async fn keys(&self, kind: &str, name: &str) -> Asked<Option<BTreeSet<String>>> {
+        let keys = async {
+            Ok(if kind == "secret" {
+                let secret = self.place.api::<Secret>().get_opt(name).await?;
+                secret.map(|secret| secret.data.unwrap_or_default().into_keys().collect())
+            } else {
+                let map = self.place.api::<ConfigMap>().get_opt(name).await?;
+                map.map(|map| {
+                    let text = map.data.unwrap_or_default().into_keys();
+                    text.chain(map.binary_data.unwrap_or_default().into_keys()).collect()
+                })
+            })
+        };
+        self.ask(&format!("get {kind}s"), keys).await
     }
 
     async fn is_there(&self, kind: &'static str, name: &str) -> Asked<bool> {
@@ -137,7 +167,8 @@ impl Surveyor<'_> {
             Asked::Known(list) => {
                 let claims = list.items.iter().filter_map(|item| {
                     let name = item.metadata.name.clone().unwrap_or_default();
-                    references::claim(kind, &name, &item.data, &self.place.name)
+                    let workload = (self.place.kind.title(), self.place.name.as_str());
+                    references::claim(kind, &name, &item.data, workload)
                 });
                 Asked::Known(claims.collect())
             }

@@ -2,7 +2,7 @@
 //! new template, and the image written by server-side apply. The one shows quotas, admission and
 //! references, the other who else holds the image.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
@@ -34,15 +34,25 @@ impl Surveyor<'_> {
 
     /// Tries to apply the image alone: whoever holds it is named in the conflict.
     pub(super) async fn owners(&self) -> Asked<Vec<Owner>> {
-        if self.place.kind != Kind::Deployment {
-            return Asked::Unknown("a Deployment".to_owned());
-        }
         let body = apply_of_the_image(self.snapshot, self.order);
         let parameters =
             PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let (api, patch) = (self.place.api::<Deployment>(), Patch::Apply(&body));
-        let what = "patch deployments (dry-run)";
-        match self.ask(what, refusal(api.patch(&self.place.name, &parameters, &patch))).await {
+        let (place, patch) = (self.place, Patch::Apply(&body));
+        let applied = async {
+            match place.kind {
+                Kind::Deployment => {
+                    place.api::<Deployment>().patch(&place.name, &parameters, &patch).await.map(drop)
+                }
+                Kind::StatefulSet => {
+                    place.api::<StatefulSet>().patch(&place.name, &parameters, &patch).await.map(drop)
+                }
+                Kind::DaemonSet => {
+                    place.api::<DaemonSet>().patch(&place.name, &parameters, &patch).await.map(drop)
+                }
+            }
+        };
+        let what = format!("patch {}s (dry-run)", place.kind.word());
+        match self.ask(&what, refusal(applied)).await {
             Asked::Known(Ok(_)) => Asked::Known(Vec::new()),
             Asked::Known(Err(status)) if status.code == 409 => {
                 let causes = status.details.iter().flat_map(|details| &details.causes);

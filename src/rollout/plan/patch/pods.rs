@@ -1,20 +1,19 @@
 //! What is written to pods: out of their Services, and back into them.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{Operations, escape, remove, set, test};
 use crate::rollout::annotations::{DETACHED, HASH, LABELS};
-use crate::rollout::observe::{Labels, Snapshot, annotation, labels, selector};
+use crate::rollout::observe::{Labels, Snapshot, annotation, labels};
+use crate::rollout::plan::labels::routing_keys;
 
 /// Takes a pod out of every Service that selects it, and marks it as ours to end. The hash goes too:
 /// no ReplicaSet may adopt a pod that gets no traffic and count it. It also makes the Deployment its
 /// owner (not its controller), so that it goes when the Deployment goes.
 #[must_use]
 pub fn detach(snapshot: &Snapshot, pod: &Pod) -> Operations {
-    let taken: Labels = routing_keys(snapshot, pod)
+    let taken: Labels = routing_keys(snapshot, labels(&pod.metadata))
         .into_iter()
         .chain([HASH.to_owned()])
         .filter_map(|key| labels(&pod.metadata).get(&key).map(|value| (key, value.clone())))
@@ -52,19 +51,6 @@ pub fn attach(pod: &Pod) -> Operations {
         operations.push(remove("/metadata/ownerReferences"));
     }
     operations
-}
-
-/// Returns the fewest label keys without which no Service selects the pod: a key that several
-/// Services ask for counts once.
-fn routing_keys(snapshot: &Snapshot, pod: &Pod) -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
-    for service in snapshot.services(labels(&pod.metadata)) {
-        let Some(wanted) = selector(service) else { continue };
-        if !wanted.keys().any(|key| keys.contains(key)) {
-            keys.extend(wanted.keys().next().cloned());
-        }
-    }
-    keys
 }
 
 fn test_uid(pod: &Pod) -> Value {

@@ -276,7 +276,7 @@ fn going_back_to_a_tag_leaves_no_digest() {
 fn detached(selectors: &[Value]) -> (Snapshot, Pod, Pod, Vec<String>) {
     let services = selectors.iter().enumerate();
     let services = services.map(|(index, wanted)| mk_service(&format!("s{index}"), wanted)).collect();
-    let snapshot = Snapshot { routing: Some(Routing { services, slices: Vec::new() }), ..mk_snapshot() };
+    let snapshot = Snapshot { routing: Some(Routing { services, ..Routing::default() }), ..mk_snapshot() };
     let before = mk_orphan(&snapshot.pods[0]);
     let pod = applied(&before, &detach(&snapshot, &before));
     let left = labels(&pod.metadata);
@@ -321,7 +321,7 @@ fn keys_with_slashes_and_tildes_survive_the_pointer() {
     let key = "example.com/a~b";
     let label = json!({ "metadata": { "labels": { key: "v" } } });
     let services = vec![mk_service("s", &json!({ key: "v" }))];
-    let snapshot = Snapshot { routing: Some(Routing { services, slices: Vec::new() }), ..mk_snapshot() };
+    let snapshot = Snapshot { routing: Some(Routing { services, ..Routing::default() }), ..mk_snapshot() };
     let before = with(&mk_orphan(&snapshot.pods[0]), &label);
     let pod = applied(&before, &detach(&snapshot, &before));
     assert!(!labels(&pod.metadata).contains_key(key));

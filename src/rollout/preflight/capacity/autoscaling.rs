@@ -22,7 +22,9 @@ pub(super) fn inspect(facts: &Facts<'_>, findings: &mut Findings) {
 fn is_ours(facts: &Facts<'_>, scaler: &HorizontalPodAutoscaler) -> bool {
     let target = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
     let name = facts.snapshot.deployment.metadata.name.as_deref();
-    target.is_some_and(|target| target.kind == "Deployment" && Some(target.name.as_str()) == name)
+    target.is_some_and(|target| {
+        target.kind == facts.snapshot.kind().title() && Some(target.name.as_str()) == name
+    })
 }
 
 fn one(facts: &Facts<'_>, scaler: &HorizontalPodAutoscaler, findings: &mut Findings) {

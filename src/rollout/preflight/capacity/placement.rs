@@ -190,7 +190,7 @@ fn capacity(facts: &Facts<'_>, findings: &mut Findings) {
     }
 }
 
-fn drains(facts: &Facts<'_>, findings: &mut Findings) {
+pub(super) fn drains(facts: &Facts<'_>, findings: &mut Findings) {
     let Some(all) = findings.need("C609", &facts.survey.nodes) else { return };
     for node in hosts(facts, all) {
         let Some(why) = leaves(node) else { continue };

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{Surge, nodes};
-use crate::rollout::preflight::facts::{Asked, Facts, Findings, Severity, Trial};
+use crate::rollout::preflight::facts::{Asked, Facts, Findings, Reference, Severity, Trial};
 
 /// What the API server looks for by itself before it creates a pod.
 const ADMITTED: &[&str] = &["serviceaccount", "priorityclass", "runtimeclass"];
@@ -86,7 +86,16 @@ fn references(facts: &Facts<'_>, findings: &mut Findings) {
     for reference in &facts.survey.references {
         match &reference.there {
             _ if is_admitted && ADMITTED.contains(&reference.kind) => {}
-            Asked::Known(true) => {}
+            Asked::Known(true) => lacking(reference, findings),
+            Asked::Known(false) if reference.only_pulls => {
+                let words = format!("pull secret `{}` is not there: nodes pull without it", reference.name);
+                findings.add(
+                    "C607",
+                    Severity::Warn,
+                    words,
+                    "create it, or take it out of `imagePullSecrets`",
+                );
+            }
             Asked::Known(false) => {
                 let words = format!(
                     "`{}/{}`, which the template names, is not there",
@@ -99,5 +108,13 @@ fn references(facts: &Facts<'_>, findings: &mut Findings) {
     }
     for needs in unread {
         findings.skip("C607", needs);
+    }
+}
+
+fn lacking(reference: &Reference, findings: &mut Findings) {
+    for key in &reference.lacks {
+        let words =
+            format!("`{}/{}` has no key `{key}`, which the template names", reference.kind, reference.name);
+        findings.add("C607", Severity::Block, words, "add the key, or mark it as optional");
     }
 }

@@ -138,6 +138,25 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
         silent: || referring(Asked::Known(true)),
     },
     Case {
+        rule: "C607",
+        severity: Severity::Block,
+        says: "`secret/app-tls` has no key `tls.crt`, which the template names",
+        triggers: || about(|reference| reference.lacks = vec!["tls.crt".to_owned()]),
+        silent: || referring(Asked::Known(true)),
+    },
+    Case {
+        rule: "C607",
+        severity: Severity::Warn,
+        says: "pull secret `app-tls` is not there: nodes pull without it",
+        triggers: || {
+            about(|reference| {
+                reference.there = Asked::Known(false);
+                reference.only_pulls = true;
+            })
+        },
+        silent: || about(|reference| reference.only_pulls = true),
+    },
+    Case {
         rule: "C608",
         severity: Severity::Warn,
         says: "the 4 eligible nodes have room for 0 of the 1 pod wanted beside the old ones that ask for cpu 5",
@@ -303,8 +322,18 @@ fn denied(words: &str) -> Scene {
 }
 
 fn referring(there: Asked<bool>) -> Findings {
-    let reference = Reference { kind: "secret", name: "app-tls".to_owned(), there };
+    about(|reference| reference.there = there)
+}
+
+/// A secret that is there and that the template names, with a change to it.
+fn about(change: impl FnOnce(&mut Reference)) -> Findings {
+    let mut reference = mk_reference("secret", "app-tls", Asked::Known(true));
+    change(&mut reference);
     Scene::fine().but(|scene| scene.survey.references = vec![reference]).inspect()
+}
+
+fn mk_reference(kind: &'static str, name: &str, there: Asked<bool>) -> Reference {
+    Reference { kind, name: name.to_owned(), there, lacks: Vec::new(), only_pulls: false }
 }
 
 fn asking(cpu: &str) -> Scene {
@@ -368,7 +397,7 @@ fn quota_of_an_unknown_scope_is_skipped_and_says_so() {
 #[test]
 fn service_account_that_admission_found_needs_no_right_to_read_it() {
     let unread = || Asked::Unknown("get serviceaccounts".to_owned());
-    let reference = |kind| Reference { kind, name: "app".to_owned(), there: unread() };
+    let reference = |kind| mk_reference(kind, "app", unread());
     let findings = Scene::fine().but(|scene| scene.survey.references = vec![reference("serviceaccount")]);
     assert!(findings.inspect().skipped.is_empty());
     let findings = Scene::fine().but(|scene| scene.survey.references = vec![reference("secret")]);

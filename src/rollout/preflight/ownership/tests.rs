@@ -1,11 +1,12 @@
 use serde_json::{Value, json};
 
 use super::{apply_of_the_image, conflicts};
+use crate::rollout::Kind;
 use crate::rollout::fixtures::{mk_image, mk_order, mk_snapshot};
 use crate::rollout::order::Freeze;
 use crate::rollout::preflight::facts::{Asked, Findings, Owner, Severity};
-use crate::rollout::preflight::rights::NEEDS;
-use crate::rollout::preflight::tests::{Case, Scene};
+use crate::rollout::preflight::rights::needs;
+use crate::rollout::preflight::tests::{Case, Scene, mk_window};
 
 pub(in crate::rollout::preflight) const CASES: &[Case] = &[
     Case {
@@ -139,7 +140,7 @@ fn written_by(manager: &str) -> Findings {
 }
 
 fn on(day: &str) -> Findings {
-    let window = serde_json::from_value(json!({ "days": [day] })).unwrap();
+    let window = mk_window(day);
     Scene::fine().but(|scene| scene.order.policy.windows = vec![window]).inspect()
 }
 
@@ -154,7 +155,7 @@ fn frozen(alerts: Asked<Vec<String>>) -> Findings {
 }
 
 fn without(right: &str) -> Findings {
-    let need = NEEDS.iter().find(|need| need.to_string() == right).unwrap();
+    let need = needs(Kind::Deployment).find(|need| need.to_string() == right).unwrap();
     Scene::fine().but(|scene| scene.survey.rights_missing = Asked::Known(vec![*need])).inspect()
 }
 
@@ -175,6 +176,19 @@ fn only_the_image_is_claimed() {
     let containers = json!([{ "name": "main", "image": mk_image('b') }]);
     assert_eq!(body["spec"], json!({ "template": { "spec": { "containers": containers } } }));
     assert_eq!(body["metadata"], json!({ "name": "app" }));
+    assert_eq!(body["kind"], json!("Deployment"));
+}
+
+#[test]
+fn each_rolled_container_is_claimed_where_it_is() {
+    let mut snapshot = mk_snapshot();
+    let init = json!([{ "name": "migrate", "image": mk_image('a') }]);
+    let part = json!({ "spec": { "template": { "spec": { "initContainers": init } } } });
+    snapshot.deployment = crate::rollout::fixtures::with(&snapshot.deployment, &part);
+    snapshot.others = vec!["migrate".to_owned()];
+    let spec = &apply_of_the_image(&snapshot, &mk_order('b'))["spec"]["template"]["spec"];
+    assert_eq!(spec["initContainers"], json!([{ "name": "migrate", "image": mk_image('b') }]));
+    assert_eq!(spec["containers"], json!([{ "name": "main", "image": mk_image('b') }]));
 }
 
 #[test]

@@ -89,7 +89,28 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
         triggers: || Scene::fine().service(&json!({ "spec": { "sessionAffinity": "ClientIP" } })).inspect(),
         silent: || Scene::fine().service(&json!({ "spec": { "sessionAffinity": "None" } })).inspect(),
     },
+    Case {
+        rule: "N508",
+        severity: Warn,
+        says: "network policy `guard` goes by every label by which service `app` selects the pods",
+        triggers: || guarded(Scene::exposed(), "app").inspect(),
+        silent: || guarded(Scene::exposed(), "tier").inspect(),
+    },
+    Case {
+        rule: "N508",
+        severity: Info,
+        says: "they are not taken out of it before they end",
+        triggers: || guarded(Scene::fine(), "app").inspect(),
+        silent: || Scene::fine().inspect(),
+    },
 ];
+
+/// Lays a network policy around the pods that goes by one of their labels.
+fn guarded(scene: Scene, key: &str) -> Scene {
+    let selector = json!({ "matchExpressions": [{ "key": key, "operator": "Exists" }] });
+    let policy = json!({ "metadata": { "name": "guard" }, "spec": { "podSelector": selector } });
+    scene.but(|scene| scene.snapshot.routing.as_mut().unwrap().policies = Some(vec![mk(policy)]))
+}
 
 /// Returns a Service that the outside reaches on nodes with a pod, and pods that serve on for so long.
 fn outside(seconds: i64) -> Scene {
@@ -117,6 +138,14 @@ fn balanced(service: &str, target: &str) -> Scene {
 fn neg() -> Scene {
     let neg = r#"{"ingress": true}"#;
     Scene::fine().service(&json!({ "metadata": { "annotations": { "cloud.google.com/neg": neg } } }))
+}
+
+#[test]
+fn without_the_right_to_list_network_policies_that_rule_is_skipped() {
+    let unread = |scene: &mut Scene| scene.snapshot.routing.as_mut().unwrap().policies = None;
+    let findings = Scene::fine().but(unread).inspect();
+    let skipped: Vec<_> = findings.skipped.iter().map(|it| (it.rule, it.needs.as_str())).collect();
+    assert_eq!(skipped, [("N508", "list networkpolicies")]);
 }
 
 #[test]

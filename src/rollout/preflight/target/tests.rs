@@ -55,6 +55,13 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
         silent: || Scene::fine().deployment(&json!({ "spec": { "paused": false } })).inspect(),
     },
     Case {
+        rule: "T004",
+        severity: Info,
+        says: "`apps/app` is paused: the next image would not roll",
+        triggers: || paused().but(|scene| scene.order = mk_order('a')).inspect(),
+        silent: || Scene::fine().but(|scene| scene.order = mk_order('a')).inspect(),
+    },
+    Case {
         rule: "T005",
         severity: Warn,
         says: "0 replicas",
@@ -168,6 +175,10 @@ fn claimed(kind: &str) -> Findings {
     Scene::fine().but(|scene| scene.survey.claimed_by = Asked::Known(vec![claim])).inspect()
 }
 
+fn paused() -> Scene {
+    Scene::fine().deployment(&json!({ "spec": { "paused": true } }))
+}
+
 fn refused(error: &Error) -> Findings {
     let mut findings = Findings::default();
     if let Some(rule) = error.rule() {
@@ -187,10 +198,10 @@ fn what_runs_already_is_not_blocked() {
     let part =
         json!({ "spec": { "paused": true, "strategy": { "type": "Recreate", "rollingUpdate": null } } });
     let scene = Scene::fine().deployment(&part);
-    assert!(scene.inspect().by_rule().contains_key("T004"));
+    assert_eq!(scene.inspect().by_rule()["T004"].severity, Block);
     let findings = scene.but(|scene| scene.order = mk_order('a')).inspect();
-    let rules: Vec<_> = findings.found.iter().map(|finding| finding.rule).collect();
-    assert_eq!(rules, ["T003"]);
+    let found: Vec<_> = findings.found.iter().map(|finding| (finding.rule, finding.severity)).collect();
+    assert_eq!(found, [("T003", Info), ("T004", Info)]);
 }
 
 #[test]
