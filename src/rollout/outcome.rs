@@ -5,7 +5,8 @@ use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use super::preflight::facts::{Finding, Findings, Severity, Skipped};
-use super::verdict::diagnosis::Class;
+use super::verdict::diagnosis::rules::{GONE, LOST, PAUSED};
+use super::verdict::diagnosis::{Class, Rule};
 use super::{Outcome, Running};
 use crate::exit::Code;
 use crate::failure::Explain;
@@ -101,6 +102,13 @@ impl Retry {
             Class::Registry | Class::Capacity | Class::Node | Class::Time => Self::Yes,
             Class::Template | Class::App | Class::Policy | Class::External => Self::No,
         }
+    }
+
+    /// Returns what a failure by this rule means for another try. Somebody who paused or deleted the
+    /// workload may be done by then, and the API server be there again.
+    #[must_use]
+    pub fn by(rule: &Rule) -> Self {
+        if [&GONE, &PAUSED, &LOST].contains(&rule) { Self::Yes } else { Self::after(rule.class) }
     }
 
     /// Returns the advice in words.

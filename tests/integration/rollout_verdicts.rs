@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use rollway::rollout::outcome::{Retry, class_word};
+use rollway::rollout::preflight::watched;
 use rollway::rollout::verdict::diagnosis::rules;
 
 const TOP: &str = "\
@@ -26,6 +27,16 @@ The last column says whether the same put may go better when it is tried again (
 
 ";
 
+const WATCHED: &str = "
+## What is to watch it does not answer
+
+A rollout with a probe or a canary is not begun when that could not tell anything.
+These speak after the [preflight rules](rules.md) and before anything is written; there is nothing to allow.
+
+| id | name | when | what to do |
+|---|---|---|---|
+";
+
 #[test]
 fn the_catalogue_is_that_of_the_code() {
     let mut text = TOP.to_owned();
@@ -34,9 +45,13 @@ fn the_catalogue_is_that_of_the_code() {
     );
     for rule in rules() {
         let (class, when, patience) = (class_word(rule.class), rule.when, rule.patience);
-        let again = if Retry::after(rule.class) == Retry::Yes { "yes" } else { "no" };
+        let again = if Retry::by(rule) == Retry::Yes { "yes" } else { "no" };
         let (id, name, decides) = (rule.id, rule.name, rule.decides);
         writeln!(text, "| {id} | {name} | {class} | {when} | {patience} | {decides} | {again} |").unwrap();
+    }
+    text.push_str(WATCHED);
+    for rule in watched::RULES {
+        writeln!(text, "| {} | {} | {} | {} |", rule.id, rule.name, rule.when, rule.fix).unwrap();
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("resource/rollout/verdicts.md");
     if std::env::var_os("UPDATE_RULES").is_some() {

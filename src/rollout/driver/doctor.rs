@@ -146,6 +146,8 @@ fn pause(question: &Question, times: u32) -> Duration {
         // These may come true at any moment.
         Question::Object(_) | Question::Trial => AGAIN,
         Question::Autoscaler => Duration::from_secs(60),
+        // What a program says when it cannot begin, it says each time.
+        Question::Log { .. } => Duration::MAX,
         Question::Image(_) | Question::Pull { .. } => {
             (AGAIN * 2_u32.saturating_pow(times.min(8))).min(SELDOM)
         }

@@ -40,7 +40,7 @@ fn mk_rolling(old: usize, new: usize, counts: [i32; 4]) -> Snapshot {
         set: None,
         replica_sets: if new == 0 { vec![old_set] } else { vec![old_set, new_set] },
         pods,
-        routing: Some(Routing { services, slices }),
+        routing: Some(Routing { services, slices, policies: None }),
     }
 }
 
@@ -207,6 +207,39 @@ fn every_rolled_container_must_be_proven() {
 fn another_image_in_any_rolled_container_supersedes() {
     let snapshot = mk_with_init(&mk_image('d'));
     assert_eq!(judge(&mk_goal_with_init('e'), &snapshot), Verdict::Superseded(mk_image('d')));
+}
+
+#[test]
+fn an_image_that_is_changed_beside_the_rolled_ones_makes_other_pods_and_supersedes_nothing() {
+    let mut snapshot = mk_snapshot();
+    let sidecar = json!([
+        { "name": "main", "image": mk_image('a') },
+        { "name": "proxy", "image": "registry/proxy:2" },
+    ]);
+    snapshot.deployment =
+        change(&snapshot, &json!({ "spec": { "template": { "spec": { "containers": sidecar } } } }))
+            .deployment;
+    let lack = lack_of(&snapshot, &mk_goal('a'));
+    assert_eq!(lack.words, "there is no ReplicaSet for it yet", "the pods of before are not the new ones");
+    let set = mk_set(&snapshot.deployment, "2c", 3);
+    let pods: Vec<Pod> = ["u", "v", "w"].iter().map(|name| mk_pod(&set, name)).collect();
+    snapshot.routing.as_mut().unwrap().slices = vec![mk_slice("app", &pods)];
+    snapshot.replica_sets = vec![set];
+    snapshot.pods = pods;
+    assert_eq!(judge(&mk_goal('a'), &snapshot), Verdict::Complete);
+}
+
+#[test]
+fn two_containers_that_are_changed_at_once_supersede_with_the_first_of_them() {
+    let mut snapshot = mk_with_init(&mk_image('e'));
+    snapshot.deployment = change(
+        &snapshot,
+        &json!({ "spec": { "template": { "spec": {
+        "containers": [{ "name": "main", "image": mk_image('f') }],
+    } } } }),
+    )
+    .deployment;
+    assert_eq!(judge(&mk_goal_with_init('d'), &snapshot), Verdict::Superseded(mk_image('f')));
 }
 
 #[test]

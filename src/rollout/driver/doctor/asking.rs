@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Se
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, LogParams, PostParams};
 use serde_json::Value;
 
 use super::super::Rollout;
@@ -15,6 +15,7 @@ use super::super::live::Place;
 use crate::log::Log;
 use crate::registry::{self, Access};
 use crate::rollout::observe::Snapshot;
+use crate::rollout::preflight::capacity::nodes::eligible;
 use crate::rollout::verdict::diagnosis::{Object, Question, Said};
 
 /// API groups of what adds nodes.
@@ -55,6 +56,7 @@ impl Desk {
             Question::Image(image) => self.image(image, self.ours(image)).await,
             Question::Pull { image, secrets } => self.pull(image, secrets).await,
             Question::Object(object) => self.object(object).await,
+            Question::Log { pod, container } => self.log(pod, container).await,
             Question::Trial => self.trial().await,
             Question::Autoscaler => self.autoscaler().await,
         }
@@ -160,6 +162,28 @@ impl Desk {
         }
     }
 
+    /// Reads the end of a container's log, that of its run before too.
+    async fn log(&self, pod: &str, container: &str) -> Said {
+        let mut said = Said::No;
+        for previous in [false, true] {
+            let parameters = LogParams {
+                container: Some(container.to_owned()),
+                tail_lines: Some(5),
+                limit_bytes: Some(4096),
+                previous,
+                ..LogParams::default()
+            };
+            match self.place.api::<Pod>().logs(pod, &parameters).await {
+                Ok(log) if log.contains("exec format error") => return Said::Yes,
+                Ok(_) => said = Said::No,
+                // It may not have run before.
+                Err(_) if previous => {}
+                Err(error) => said = Said::Unknown(self.words(error, "read a log")),
+            }
+        }
+        said
+    }
+
     /// Has a pod of the new template admitted and not kept.
     async fn trial(&self) -> Said {
         let parameters = PostParams { dry_run: true, ..PostParams::default() };
@@ -190,12 +214,12 @@ impl Desk {
         self.found(maps.get_metadata("cluster-autoscaler-status").await.map(drop))
     }
 
-    /// Returns how many nodes take pods, where that may be known.
+    /// Returns how many nodes take such a pod, where that may be known.
     pub(super) async fn nodes(&self) -> Option<usize> {
         let api: Api<Node> = Api::all(self.place.cluster.client.clone());
         let listed = tokio::time::timeout(super::BOUND, api.list(&ListParams::default())).await.ok()?.ok()?;
-        let is_open = |node: &&Node| node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true);
-        Some(listed.items.iter().filter(is_open).count())
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        Some(eligible(&listed.items, &spec).len())
     }
 
     fn words(&self, error: kube::Error, doing: &str) -> String {

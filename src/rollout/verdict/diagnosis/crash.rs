@@ -2,15 +2,20 @@
 //! old pods raises the bar: an application that always needs a second try gets a third.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use super::history::{Exit, ended};
 use super::rules as r;
-use super::scene::{Role, Scene, containers, spec_of};
+use super::scene::{Question, Role, Said, Scene, age, containers, spec_of};
 use super::symptom::{Settles, Symptom};
 use super::{History, Rule, start, text};
 use crate::rollout::observe::is_ready;
+use crate::rollout::preflight::capacity::quantity::read;
+
+/// Within what time a program ends that could not even begin.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<Symptom>) {
     let mut found = Vec::new();
@@ -21,16 +26,32 @@ pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<S
         }
     }
     let several: Vec<bool> = found.iter().map(|(symptom, _)| is_on_several(symptom, &found)).collect();
-    symptoms.extend(found.into_iter().zip(several).map(
-        |((symptom, again), several)| match symptom.settles {
-            Settles::Never if again || several => symptom.settles(Settles::Now),
+    symptoms.extend(found.into_iter().zip(several).map(|((symptom, again), several)| {
+        match (symptom.settles, again) {
+            (Settles::Never, Again::Enough) => symptom.settles(Settles::Now),
+            (Settles::Never, Again::TooFew) if several => symptom.settles(Settles::Now),
             _ => symptom,
-        },
-    ));
+        }
+    }));
+}
+
+/// Whether a container has ended often enough in the same way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Enough,
+    TooFew,
+    /// Its log may say that it is another matter, and was not read yet.
+    Unread,
+}
+
+impl Again {
+    const fn of(is_enough: bool) -> Self {
+        if is_enough { Self::Enough } else { Self::TooFew }
+    }
 }
 
 /// Returns whether another pod shows the same.
-fn is_on_several(symptom: &Symptom, all: &[(Symptom, bool)]) -> bool {
+fn is_on_several(symptom: &Symptom, all: &[(Symptom, Again)]) -> bool {
     let alike = all.iter().filter(|(other, _)| other.rule.id == symptom.rule.id && other.key == symptom.key);
     let pods: BTreeSet<_> = alike.filter_map(|(other, _)| other.pod.as_ref().map(|(uid, ..)| uid)).collect();
     pods.len() >= 2
@@ -42,11 +63,11 @@ fn of_container(
     history: &History,
     pod: &Pod,
     status: &ContainerStatus,
-) -> Option<(Symptom, bool)> {
+) -> Option<(Symptom, Again)> {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let name = status.name.as_str();
     if let Some((symptom, times)) = probe_kills(scene, pod, name) {
-        return Some((symptom.on(pod, Some(name)), times >= 2));
+        return Some((symptom.on(pod, Some(name)), Again::of(times >= 2)));
     }
     let latest = latest(status)?;
     let exits: Vec<&Exit> = history.exits(uid, name).collect();
@@ -55,9 +76,53 @@ fn of_container(
     // Ends that nobody saw are taken to be like the one that is seen.
     let unseen = ended(status).saturating_sub(exits.len() + history.ends_before(uid, name));
     let times = same + unseen;
-    let needed = if old_pods_did_it_too(scene, exit) { 3 } else { 2 };
+    let needed = match exit.reason.as_str() {
+        "OOMKilled" if has_less_memory(scene, pod, name) => 1,
+        _ if old_pods_did_it_too(scene, exit) => 3,
+        _ => 2,
+    };
     let symptom = describe(exit, pod, status, times)?.on(pod, Some(name));
-    Some((symptom, times >= needed))
+    if !may_be_of_another_processor(exit, status) {
+        return Some((symptom, Again::of(times >= needed)));
+    }
+    match scene.answers.of_log(name) {
+        Some(Said::Yes) => {
+            let words = format!(
+                "container `{name}` ends with exit code {}: exec format error, says its log",
+                exit.code
+            );
+            Some((start::foreign(&words).on(pod, Some(name)), Again::Enough))
+        }
+        Some(_) => Some((symptom, Again::of(times >= needed))),
+        None => {
+            let pod = pod.metadata.name.clone().unwrap_or_default();
+            Some((symptom.asks(Question::Log { pod, container: name.to_owned() }), Again::Unread))
+        }
+    }
+}
+
+/// A program for another processor is started all the same where its image is not marked as such. It ends
+/// at once, with a code that others end with too; what it is says only the log.
+fn may_be_of_another_processor(exit: &Exit, status: &ContainerStatus) -> bool {
+    let now = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+    let before = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let lasted = now.or(before).and_then(|ended| {
+        let (start, end) = (ended.started_at.as_ref()?, ended.finished_at.as_ref()?);
+        Some(age(end.0, start.0))
+    });
+    exit.reason == "Error"
+        && exit.message.trim().is_empty()
+        && matches!(exit.code, 1 | 126 | 255)
+        && lasted.is_none_or(|lasted| lasted <= AT_ONCE)
+}
+
+/// Returns whether the container has a lower memory limit than the old pods': then the limit is what
+/// kills it, and it does so again.
+fn has_less_memory(scene: &Scene<'_>, pod: &Pod, container: &str) -> bool {
+    let limit = |pod: &Pod| memory_limit(pod, container).and_then(|limit| read(&limit));
+    let Some(new) = limit(pod) else { return false };
+    let mut olds = scene.old.iter().filter(|old| spec_of(old, container).is_some());
+    olds.any(|old| limit(old).is_none_or(|old| old > new))
 }
 
 /// Returns code and reason of the last end.
@@ -73,6 +138,9 @@ fn describe(exit: &Exit, pod: &Pod, status: &ContainerStatus, times: usize) -> O
     let often = if times > 1 { format!(", {times} times") } else { String::new() };
     let last = text::tidy(&exit.message);
     let said = if last.is_empty() { String::new() } else { format!(": {last}") };
+    if exit.message.contains("exec format error") {
+        return Some(start::foreign(&format!("the command is not for this processor: {last}")));
+    }
     if exit.reason == "StartError" || exit.reason == "ContainerCannotRun" {
         return start::run(&exit.message, ended(status));
     }

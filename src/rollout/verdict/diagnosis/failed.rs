@@ -1,7 +1,7 @@
 //! Pods that the kubelet rejects or evicts. Their controller makes new ones; only many of them mean
 //! that the template fits no node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -10,6 +10,9 @@ use super::rules as r;
 use super::scene::{Scene, is_disrupted};
 use super::symptom::{Settles, Symptom};
 use super::text;
+
+/// One pod may meet a bad moment even where there is only one node.
+const AGAIN: usize = 2;
 
 pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<Symptom>) {
     let mut by_reason: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
@@ -28,14 +31,19 @@ pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<S
     }
     for (reason, pods) in by_reason {
         let is_many = pods.len() > scene.wanted.max(3);
+        let places: BTreeSet<&str> =
+            pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref()).collect();
+        let is_everywhere =
+            pods.len() >= AGAIN && scene.nodes.is_some_and(|nodes| nodes > 0 && places.len() >= nodes);
+        let place = if is_everywhere { " on every node that takes them" } else { "" };
         for pod in &pods {
             let message =
                 pod.status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
-            let words = format!("{} pods ended with {reason}: {}", pods.len(), text::tidy(message));
+            let words = format!("{} pods ended with {reason}{place}: {}", pods.len(), text::tidy(message));
             let symptom = Symptom::of(&r::ENDED, words)
                 .keyed(reason)
                 .hint("look at what the pod asks for and what its nodes have")
-                .settles(if is_many { Settles::Now } else { Settles::Never });
+                .settles(if is_many || is_everywhere { Settles::Now } else { Settles::Never });
             symptoms.push(symptom.on(pod, None));
         }
     }

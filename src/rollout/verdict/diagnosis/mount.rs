@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use super::rules as r;
 use super::scene::{Notice, Object, Question, Said, Scene, age, condition, containers, waiting};
@@ -15,6 +15,8 @@ const SANDBOX: Duration = Duration::from_secs(60);
 /// How long a pod may wait for its volumes in silence. Kubelets are at times slow to say why, or say it
 /// where we may not listen; the objects themselves can be asked for.
 const UNHEARD: Duration = Duration::from_secs(2);
+/// How long a node may take to set a pod up before its silence is suspicious.
+const SILENT: Duration = Duration::from_secs(30);
 const SANDBOX_ON_TWO: Duration = Duration::from_secs(15);
 
 pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom>) {
@@ -31,6 +33,9 @@ pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom
         if mount.is_none() && !has_sandbox && waits(scene, pod) >= UNHEARD {
             found.extend(unheard(scene, pod));
         }
+        if mount.is_none() && sandbox.is_none() && is_not_set_up(pod) && waits(scene, pod) >= SILENT {
+            found.push(silent(pod).on(pod, None));
+        }
         found.extend(mount.map(|event| volume(scene, pod, event).on(pod, None)));
         found.extend(sandbox.filter(|_| !has_sandbox).map(|event| {
             Symptom::of(
@@ -43,6 +48,28 @@ pub(super) fn inspect(scene: &Scene<'_>, _: &History, symptoms: &mut Vec<Symptom
         }));
     }
     symptoms.extend(sooner_on_two_nodes(found));
+}
+
+/// The kubelet itself says that it is not ready with the pod's volumes and sandbox.
+fn is_not_set_up(pod: &Pod) -> bool {
+    condition(pod, "PodReadyToStartContainers").is_some_and(|ready| ready.status == "False")
+}
+
+/// A pod that is not set up without a word about it: events may be hidden from us, or late.
+fn silent(pod: &Pod) -> Symptom {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let is_attached = |volume: &Volume| {
+        volume.persistent_volume_claim.is_some() || volume.csi.is_some() || volume.ephemeral.is_some()
+    };
+    let words = "the node has not set the pod up and does not say why";
+    if volumes.into_iter().any(is_attached) {
+        return Symptom::of(&r::MOUNT, format!("{words}: its volumes may not be attached"))
+            .hint("look at the pod's events, the volume's driver and the node")
+            .settles(Settles::After(MOUNT - SILENT));
+    }
+    Symptom::of(&r::SANDBOX, words)
+        .hint("look at the pod's events, and at the node's runtime and network plugin")
+        .settles(Settles::After(SANDBOX))
 }
 
 fn waits(scene: &Scene<'_>, pod: &Pod) -> Duration {

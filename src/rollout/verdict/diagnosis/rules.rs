@@ -136,7 +136,7 @@ pub const FORMAT: Rule = rule(
     ["F206", "exec-format"],
     Class::Template,
     "`exec format error`: built for another processor, or no program",
-    ["none", "the runtime"],
+    ["none", "the runtime, or the log of a container that ends at once"],
 );
 /// A hook of the container fails.
 pub const HOOK: Rule = rule(
@@ -166,7 +166,10 @@ pub const OOM: Rule = rule(
     ["F302", "out-of-memory"],
     Class::App,
     "`OOMKilled`",
-    ["the second time in a pod, or 2 pods", "repetition"],
+    [
+        "the second time in a pod, or 2 pods; the first where the limit is lower than the old pods'",
+        "repetition",
+    ],
 );
 /// A container that should stay ends with exit code 0.
 pub const EXITS: Rule = rule(
@@ -253,21 +256,21 @@ pub const MOUNT: Rule = rule(
     ["F402", "mount"],
     Class::Node,
     "a volume cannot be mounted",
-    ["2 nodes and 30 s, or 120 s", "time"],
+    ["2 nodes and 30 s, or 120 s, also where nobody says why", "time"],
 );
 /// The pod's sandbox or network cannot be made.
 pub const SANDBOX: Rule = rule(
     ["F403", "sandbox"],
     Class::Node,
     "the pod's sandbox or network cannot be made",
-    ["2 nodes and 15 s, or 60 s", "time"],
+    ["2 nodes and 15 s, or 60 s; 90 s where nobody says why", "time"],
 );
 /// The kubelet rejects or evicts pods for one reason.
 pub const ENDED: Rule = rule(
     ["F404", "pods-failed"],
     Class::Node,
     "the kubelet rejects or evicts pods for one reason",
-    ["more pods than wanted, at least 3", "repetition"],
+    ["more pods than wanted, at least 3; 2 pods on every node that takes them", "repetition"],
 );
 
 // F5xx: no room.

@@ -113,6 +113,13 @@ pub enum Question {
     },
     /// The API server: is this object there?
     Object(Object),
+    /// The kubelet: does the container's log say that its program is for another processor?
+    Log {
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
     /// The API server: would a pod of the new template be created?
     Trial,
     /// The API server: does something add nodes when pods find none?
@@ -158,6 +165,14 @@ impl Answers {
     #[must_use]
     pub fn to(&self, question: &Question) -> Option<&Answer> {
         self.0.get(question)
+    }
+
+    /// Returns what the log of a container said, in whichever pod it was read: they all run one program.
+    #[must_use]
+    pub fn of_log(&self, name: &str) -> Option<&Said> {
+        let is_it =
+            |question: &Question| matches!(question, Question::Log { container, .. } if container == name);
+        self.0.iter().find(|(question, _)| is_it(question)).map(|(_, answer)| &answer.said)
     }
 
     /// Returns what was said last.

@@ -103,13 +103,17 @@ fn create(message: &str) -> Symptom {
         .settles(settles)
 }
 
+/// A program that this kind of processor cannot run.
+pub(super) fn foreign(words: &str) -> Symptom {
+    let hint = "build the image for the nodes' platform";
+    Symptom::of(&r::FORMAT, words).keyed("format").hint(hint).settles(Settles::Now)
+}
+
 /// Reads why a command could not be started.
 pub(super) fn run(message: &str, ends: usize) -> Option<Symptom> {
     let said = text::tidy(message);
     if message.contains("exec format error") {
-        let symptom = Symptom::of(&r::FORMAT, format!("the command is not for this processor: {said}"));
-        let hint = "build the image for the nodes' platform";
-        return Some(symptom.keyed("format").hint(hint).settles(Settles::Now));
+        return Some(foreign(&format!("the command is not for this processor: {said}")));
     }
     // A mount of the node's may be denied too; only what is said of the command itself counts.
     let of_command = message.rsplit_once("exec").map_or("", |(_, of_command)| of_command);
