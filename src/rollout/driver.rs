@@ -252,7 +252,9 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
     let (identities, account, seen) = (OnceCell::new(), Mutex::default(), Mutex::default());
     let prober = Mutex::default();
     let (lock, trouble) = (Mutex::default(), Mutex::default());
-    let rollout = Rollout { site, place, order, identities, started, account, seen, prober, lock, trouble };
+    let patience = BLIND;
+    let rollout =
+        Rollout { site, place, order, identities, started, account, seen, prober, lock, trouble, patience };
     let run = rollout.run().fuse();
     futures::pin_mut!(run);
     let result = futures::select_biased! {
@@ -280,6 +282,8 @@ struct Rollout<'a> {
     lock: Mutex<Lock>,
     /// When the API server last gave no answer.
     trouble: Mutex<Option<Instant>>,
+    /// How long it may give none.
+    patience: Duration,
 }
 
 impl Rollout<'_> {

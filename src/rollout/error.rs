@@ -51,7 +51,7 @@ pub enum Error {
         left: Box<Left>,
     },
     /// Somebody else changed the image while this ran.
-    #[error("`{target}` was changed to `{image}` by {by} while this rollout ran")]
+    #[error("`{target}` was changed to `{image}` by {by} while this rollout ran{}", stranded(*orphans))]
     Superseded {
         /// `namespace/deployment`.
         target: String,
@@ -59,6 +59,8 @@ pub enum Error {
         image: String,
         /// Who did it.
         by: String,
+        /// Old pods that this rollout took from their ReplicaSet, that serve on, and that nobody ends.
+        orphans: usize,
     },
     /// Somebody else put the image from before back while this ran.
     #[error("`{target}` was put back to `{image}` by {by} while this rollout ran")]
@@ -192,7 +194,12 @@ impl Explain for Error {
                 commands("look at the pods above, or give them more time (`wait_until_ready`)", left)
             }
             Self::Failed { cause, left, .. } => commands(&cause.hint, left),
-            Self::Superseded { .. } => "nothing was rolled back; the newer change owns the result".to_owned(),
+            Self::Superseded { orphans: 0, .. } => {
+                "nothing was rolled back; the newer change owns the result".to_owned()
+            }
+            Self::Superseded { .. } => {
+                "put the image that is there now: once its pods are ready, that ends the old ones".to_owned()
+            }
             Self::Reverted { by, .. } => {
                 format!("change the image where {by} takes it from, else every rollout is put back")
             }
@@ -214,9 +221,19 @@ impl Explain for Error {
     }
 }
 
+/// Returns what is left of a drain that did not get to its end.
+fn stranded(orphans: usize) -> String {
+    match orphans {
+        0 => String::new(),
+        1 => "; 1 old pod without an owner serves on".to_owned(),
+        _ => format!("; {orphans} old pods without an owner serve on"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::verdict::diagnosis::rules;
 
     fn mk_failed(left: Left) -> Error {
         let cause = Cause {
@@ -234,6 +251,35 @@ mod tests {
             cause: Box::new(cause),
             left: Box::new(left),
         }
+    }
+
+    #[test]
+    fn advice_on_another_try_is_that_of_the_catalogue() {
+        let target = || "shop/app".to_owned();
+        let errors = [
+            Error::Gone { target: target(), again: None },
+            Error::Paused { target: target(), by: String::new(), seconds: 1 },
+            Error::Unknown { target: target(), seconds: 60, why: String::new() },
+            Error::Reverted { target: target(), image: String::new(), by: String::new() },
+        ];
+        for error in errors {
+            let rule = rules().find(|rule| Some(rule.id) == error.rule()).unwrap();
+            assert_eq!(error.retry(), Some(Retry::by(rule)), "{error}");
+        }
+    }
+
+    #[test]
+    fn pods_that_a_newer_change_leaves_without_an_owner_are_told_with_what_ends_them() {
+        let superseded = |orphans| Error::Superseded {
+            target: "shop/app".into(),
+            image: "app:3".into(),
+            by: "`kubectl-set`".into(),
+            orphans,
+        };
+        assert!(superseded(2).to_string().ends_with("; 2 old pods without an owner serve on"));
+        assert!(superseded(2).hint().unwrap().starts_with("put the image that is there now"));
+        assert!(superseded(0).to_string().ends_with("while this rollout ran"));
+        assert!(superseded(0).hint().unwrap().starts_with("nothing was rolled back"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use super::annotations::{BUILD, MANAGER};
-use super::observe::{Snapshot, annotation};
+use super::observe::{Snapshot, annotation, is_alive, is_detached};
 
 /// What somebody else made of the image while a rollout ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,16 @@ pub fn change(snapshot: &Snapshot, previous: Option<&str>) -> Change {
     } else {
         Change::Superseded { by }
     }
+}
+
+/// Returns how many old pods serve on without anybody to end them: their ReplicaSet let go of them, and
+/// who changed the image is no run of this tool, which would go on with them.
+#[must_use]
+pub fn stranded(snapshot: &Snapshot) -> usize {
+    if image_writer(snapshot).as_deref() == Some(MANAGER) {
+        return 0;
+    }
+    snapshot.orphans().filter(|pod| is_alive(pod) && !is_detached(pod)).count()
 }
 
 /// Returns in words who paused the Deployment.

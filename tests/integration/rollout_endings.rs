@@ -263,6 +263,43 @@ fn without_the_right_to_leases_the_deployment_alone_keeps_runs_apart() {
 }
 
 #[test]
+fn without_leases_an_older_run_hears_of_a_newer_one_as_soon_as_that_says_so() {
+    let (server, toolkit) = shop();
+    server.script(Method::GET, LEASE, (403, "Forbidden", "leases are forbidden"), 99);
+    let child = start(&toolkit, 'b', &["--wait", "60"]);
+    until_written(&server, 'b');
+    let writes = server.writes().len();
+    change(&server, |deployment| {
+        let text = deployment["metadata"]["annotations"]["rollway.dev/rollout"].as_str().unwrap();
+        let mut journal: Value = serde_json::from_str(text).unwrap();
+        journal["taken"] = json!(image('c'));
+        deployment["metadata"]["annotations"]["rollway.dev/rollout"] = json!(journal.to_string());
+    });
+    let outcome = end(&server, &toolkit, child);
+    assert_eq!(
+        (outcome.code, outcome.json()["outcome"].clone()),
+        (Some(7), json!("superseded")),
+        "{outcome}"
+    );
+    assert!(outcome.stderr.contains(&image('c')), "{outcome}");
+    assert_eq!((server.writes().len(), template_image(&server)), (writes, image('b')), "{outcome}");
+}
+
+#[test]
+fn every_watch_may_expire_at_any_moment() {
+    let (server, toolkit) = shop();
+    let mut child = start(&toolkit, 'b', &["--wait", "60"]);
+    until_written(&server, 'b');
+    while child.try_wait().unwrap().is_none() {
+        server.expire_watches();
+        shop::reconcile(&server);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let outcome = finish(&toolkit, child, b"");
+    assert_eq!((outcome.code, outcome.json()["outcome"].clone()), (Some(0), json!("rolled")), "{outcome}");
+}
+
+#[test]
 fn an_api_server_that_is_away_for_a_while_is_waited_for() {
     let (server, toolkit) = shop();
     let away = (500, "InternalError", "the server is starting");

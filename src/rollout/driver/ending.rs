@@ -38,7 +38,9 @@ impl Rollout<'_> {
     pub(super) fn changed(&self, look: &Snapshot, previous: Option<&str>) -> Error {
         let (target, image) = (look.name(), look.image().to_owned());
         match outside::change(look, previous) {
-            Change::Superseded { by } => Error::Superseded { target, image, by },
+            Change::Superseded { by } => {
+                Error::Superseded { target, image, by, orphans: outside::stranded(look) }
+            }
             Change::Reverted { by } => Error::Reverted { target, image, by },
         }
     }

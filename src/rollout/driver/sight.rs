@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::Rollout;
 use super::live::Live;
 use super::steps::{TICK, lost_race};
-use super::{BLIND, Rollout};
 use crate::cluster;
 use crate::failure::chain;
 use crate::rollout::Error;
@@ -49,7 +49,7 @@ impl Rollout<'_> {
                     format!("no answer within {} s", ANSWER.as_secs())
                 }
             };
-            if started.elapsed() > BLIND {
+            if started.elapsed() > self.patience {
                 return Err(self.unknown(started.elapsed(), why));
             }
             tokio::time::sleep(TICK).await;
@@ -103,7 +103,7 @@ impl Rollout<'_> {
         self.keep_lock().await?;
         if let Some((since, why)) = live.lost.clone() {
             self.note_trouble();
-            if since.elapsed() > BLIND {
+            if since.elapsed() > self.patience {
                 match tokio::time::timeout(ANSWER, self.place.look()).await {
                     Ok(Ok(look)) => live.refresh(&look),
                     _ => return Err(self.unknown(since.elapsed(), why)),
@@ -114,3 +114,6 @@ impl Rollout<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,7 @@ impl Rollout<'_> {
         loop {
             let mut look = live.snapshot();
             let gone = live.gone();
+            self.heed(&look)?;
             self.witness(&look, &gone, live.notices.iter());
             if let Some(cause) = guard.look(self, goal, &look).await {
                 return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));

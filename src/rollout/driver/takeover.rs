@@ -1,6 +1,7 @@
 //! What an earlier run of another image left half-way, brought to an end before the new image is written.
 
 use super::Rollout;
+use super::lock::YIELD;
 use super::steps::Stop;
 use crate::rollout::Error;
 use crate::rollout::annotations::Journal;
@@ -15,7 +16,7 @@ impl Rollout<'_> {
     /// them, else by giving the old pods back to their Services before the new image is written.
     pub(super) async fn take_over(
         &self,
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         journal: &Journal,
         way: Way,
     ) -> Result<Snapshot, Error> {
@@ -23,6 +24,8 @@ impl Rollout<'_> {
             // The run that began it hears from its own journal that it is to stop.
             let journal = Journal { taken: Some(self.wanted()), ..journal.clone() };
             self.patch_deployment(patch::note(&snapshot, &journal), "take over the rollout of").await?;
+            tokio::time::sleep(YIELD).await;
+            snapshot = self.fresh().await?;
         }
         let goal = self.goal_of(&snapshot);
         let ended = if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {

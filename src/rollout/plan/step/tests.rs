@@ -1,6 +1,7 @@
 //! Whole rollouts on the simulated cluster, and each of them again, killed at every write.
 
 mod canary;
+mod hostile;
 
 use super::*;
 use crate::rollout::Order;
