@@ -43,6 +43,18 @@ impl<E: Explain> From<E> for Failure {
     }
 }
 
+/// Returns the remedy for a file that could not be written, where the cause has one.
+#[must_use]
+pub fn storage_hint(error: &std::io::Error) -> Option<String> {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let hint = match error.kind() {
+        StorageFull | QuotaExceeded => "the disk is full: give the worker more room, or fetch less",
+        PermissionDenied | ReadOnlyFilesystem => "the directory must be one that this user can write to",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 /// The chain is in the text already, so there is no `source`.
 impl Error for Failure {}
 

@@ -2,11 +2,13 @@
 
 mod buildpacks;
 mod config;
+mod contents;
 pub mod diff;
 mod platform;
 
 pub use buildpacks::{Buildpacks, java};
 pub use config::Config;
+pub use contents::{Contents, Descriptor, Parts};
 pub use platform::Platform;
 
 use std::fmt;

@@ -6,6 +6,7 @@
 //! | [`concourse`] | the check/in/out contract | registries, clusters, the process |
 //! | [`registry`] | the distribution API: auth, retry, manifests | Concourse, clusters |
 //! | [`image`] | what an image says about itself | where it came from |
+//! | [`unpack`] | how layers become a directory | where they come from |
 //! | [`probe`] | load and metrics over HTTP | what is probed, and why |
 //! | [`cluster`] | kubeconfig, contexts, the client | what is done with it |
 //! | [`image_digest`], [`kpack_trigger`], [`rollout`] | one resource type each | each other |
@@ -25,3 +26,4 @@ pub mod log;
 pub mod probe;
 pub mod registry;
 pub mod rollout;
+pub mod unpack;

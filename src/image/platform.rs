@@ -32,11 +32,32 @@ impl Platform {
         Self { architecture: architecture.to_owned(), ..Self::default() }
     }
 
+    /// Returns the same with a variant that is written behind the architecture, `arm64/v8`, in its
+    /// own place.
+    #[must_use]
+    pub fn split(mut self) -> Self {
+        if self.variant.is_empty()
+            && let Some((architecture, variant)) = self.architecture.split_once('/')
+        {
+            (self.architecture, self.variant) = (architecture.to_owned(), variant.to_owned());
+        }
+        self
+    }
+
     /// Returns whether an image for `other` is what `self` asks for.
     #[must_use]
     pub fn accepts(&self, other: &Self) -> bool {
-        let any_variant = self.variant.is_empty() || self.variant == other.variant;
+        let any_variant = self.variant.is_empty() || self.variant == other.usual_variant();
         self.os == other.os && self.architecture == other.architecture && any_variant
+    }
+
+    /// Returns the variant, or the one that is meant where an ARM image does not say.
+    fn usual_variant(&self) -> &str {
+        match (self.architecture.as_str(), self.variant.as_str()) {
+            ("arm64", "") => "v8",
+            ("arm", "") => "v7",
+            (_, variant) => variant,
+        }
     }
 }
 
@@ -60,5 +81,17 @@ mod tests {
         assert!(platform("").accepts(&platform("v2")));
         assert!(platform("v2").accepts(&platform("v2")));
         assert!(!platform("v2").accepts(&platform("v3")));
+    }
+
+    #[test]
+    fn variant_may_be_written_behind_the_architecture() {
+        let written = |architecture: &str| {
+            Platform { architecture: architecture.to_owned(), ..Platform::default() }.split()
+        };
+        let wanted = written("arm64/v8");
+        assert_eq!(wanted.to_string(), "linux/arm64/v8");
+        assert!(wanted.accepts(&written("arm64")) && wanted.accepts(&written("arm64/v8")));
+        assert!(!wanted.accepts(&written("arm64/v9")) && !wanted.accepts(&written("arm/v8")));
+        assert!(written("arm/v7").accepts(&written("arm")) && !written("arm/v6").accepts(&written("arm")));
     }
 }

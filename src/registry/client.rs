@@ -22,10 +22,12 @@ use super::{Error, Manifest, Policy, Repository, Trouble, ping, reference};
 use crate::image::{Config, Digest};
 use crate::log::Log;
 
+mod blobs;
 mod describe;
 mod entrance;
 mod tags;
 
+pub use blobs::Sink;
 pub use describe::Description;
 
 /// Children of an index that are asked for at the same time.

@@ -129,6 +129,21 @@ pub enum Error {
         /// What came.
         found: Digest,
     },
+    /// A manifest names something that the registry does not have.
+    #[error("the registry does not have `{digest}`, which the image consists of")]
+    NoBlob {
+        /// What is missing.
+        digest: Digest,
+    },
+    /// What was downloaded could not be kept.
+    #[error("failed to store `{digest}`")]
+    Store {
+        /// What was downloaded.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The registry sends its clients somewhere they should not go.
     #[error("the registry asks for a token from `{realm}`, {problem}")]
     Realm {
@@ -246,6 +261,8 @@ impl Explain for Error {
             Self::Key { key, .. } if key == "client_cert" || key == "client_key" => {
                 "both are PEM texts; the key is not encrypted and belongs to the certificate"
             }
+            Self::NoBlob { .. } => "it was deleted there, or its push never ended: push the image again",
+            Self::Store { source, .. } => return crate::failure::storage_hint(source),
             Self::GaveUp { last, .. } => return last.hint(),
             _ => return None,
         };

@@ -125,7 +125,12 @@ impl Manifest {
 
 /// Returns the digest of some content.
 pub(super) fn digest_of(bytes: &[u8]) -> Digest {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex_digest(&Sha256::digest(bytes))
+}
+
+/// Returns the digest that a finished hash is.
+pub(super) fn hex_digest(hash: &[u8]) -> Digest {
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}").parse().expect("a SHA-256 in hex is a digest")
 }
 

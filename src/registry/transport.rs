@@ -6,10 +6,11 @@ use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
 use rustls::ClientConfig;
+use tokio::sync::SemaphorePermit;
 
 use super::limit::Limit;
 use super::{Access, Error, Trouble, trust};
@@ -59,6 +60,32 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+}
+
+/// An answer whose body is still to come.
+pub(super) struct Incoming<'a> {
+    /// What is known of it already; its body is empty until [`Incoming::refused`] reads it.
+    pub(super) answer: Answer,
+    response: Response,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl Incoming<'_> {
+    /// Returns the next part of the body; `None` at its end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Error> {
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|error| unreachable(&self.answer.method, &self.answer.asked, error))
+    }
+
+    /// Returns the answer with enough of its body to find a message in it.
+    pub(super) async fn refused(mut self) -> Answer {
+        while self.answer.body.len() < ERROR_LIMIT {
+            let Ok(Some(chunk)) = self.chunk().await else { break };
+            self.answer.body.extend_from_slice(chunk.as_ref());
+        }
+        self.answer.body.truncate(ERROR_LIMIT);
+        self.answer
+    }
 }
 
 /// The connections to a registry and to its token server.
@@ -130,9 +157,36 @@ impl Transport {
         }
     }
 
-    async fn exchange(&self, ask: Ask) -> Result<Answer, Error> {
+    /// Sends `ask` for what comes from byte `from` on, and returns as soon as the answer has begun.
+    pub(super) async fn open(&self, ask: Ask, from: u64) -> Result<Incoming<'_>, Error> {
+        let turn = self.limit.turn().await;
         let (method, asked) = (ask.method.clone(), ask.url.clone());
-        let failed = |error| unreachable(&method, &asked, error);
+        let mut request = self.request(ask);
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        let answer = match request.send().await {
+            Ok(response) => {
+                let (status, url) = (response.status(), response.url().clone());
+                let headers = response.headers().clone();
+                let answer = Answer { method, asked, url, status, headers, body: Vec::new() };
+                Ok((answer, response))
+            }
+            Err(error) => Err(unreachable(&method, &asked, error)),
+        };
+        if let Some(log) = &self.trace {
+            match &answer {
+                Ok((Answer { method, asked, status, .. }, _)) => {
+                    log.line(format_args!("{method} {} from byte {from}: {status}", redacted(asked)));
+                }
+                Err(error) => log.line(error),
+            }
+        }
+        let (answer, response) = answer?;
+        Ok(Incoming { answer, response, _turn: turn })
+    }
+
+    fn request(&self, ask: Ask) -> reqwest::RequestBuilder {
         let mut request = self.client.request(ask.method, ask.url);
         if let Some(accept) = ask.accept {
             request = request.header(ACCEPT, accept);
@@ -140,7 +194,13 @@ impl Transport {
         if let Some(authorization) = ask.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let response = request.send().await.map_err(failed)?;
+        request
+    }
+
+    async fn exchange(&self, ask: Ask) -> Result<Answer, Error> {
+        let (method, asked) = (ask.method.clone(), ask.url.clone());
+        let response = self.request(ask).send().await;
+        let response = response.map_err(|error| unreachable(&method, &asked, error))?;
         read(method, asked, response).await
     }
 }
