@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::failure::Explain;
-use crate::image::{BadDigest, Pinned};
-use crate::registry;
+use crate::failure::{Explain, storage_hint};
+use crate::image::{BadDigest, Digest, Pinned};
+use crate::{registry, unpack};
 
 /// A failed step.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum Error {
     Registry(#[from] registry::Error),
     /// The version's digest is none.
     #[error("`version.digest` is not usable")]
-    Digest(#[from] BadDigest),
+    BadDigest(#[from] BadDigest),
     /// The version is not in the registry.
     #[error("`{0}` is not in the registry")]
     Gone(Pinned),
@@ -29,9 +29,37 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A parameter that asks for the image's layers.
-    #[error("`params.{0}` asks for the image's content, and image-digest does not download layers yet")]
-    Layers(&'static str),
+    /// An earlier get, or somebody else, was here.
+    #[error("`{}` is there already", path.display())]
+    Taken {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// An index without an image for the wanted platform.
+    #[error("`{image}` has no image for `{wanted}`: it has {known}")]
+    Platform {
+        /// The index.
+        image: Pinned,
+        /// What is wanted.
+        wanted: String,
+        /// What it has.
+        known: String,
+    },
+    /// A chart, a signature, or something older than images of today.
+    #[error("`{0}` is not an image")]
+    NotAnImage(Pinned),
+    /// A layer could not be unpacked.
+    #[error("failed to unpack layer `{digest}`")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: unpack::Error,
+    },
+    /// The directory could not be made, or not be finished.
+    #[error("failed to unpack the image")]
+    Unpack(#[source] unpack::Error),
     /// A put that has to be signed in a way that is gone.
     #[error("`content_trust` asks for a Notary v1 signature, and image-digest makes none")]
     ContentTrust,
@@ -44,10 +72,16 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Registry(error) => return error.hint(),
-            Self::Digest(_) => "a version is {\"tag\": …, \"digest\": \"sha256:…\"}",
+            Self::BadDigest(_) => "a version is {\"tag\": …, \"digest\": \"sha256:…\"}",
             Self::Gone(_) => "it was deleted there; check again for a newer version, and unpin this one",
-            Self::Write { .. } => "the first argument must be a directory that this user can write to",
-            Self::Layers(_) => "set `skip_download: true`, or get the content with type `registry-image`",
+            Self::Write { source, .. } => {
+                let usual = "the first argument must be a directory that this user can write to";
+                return Some(storage_hint(source).unwrap_or_else(|| usual.to_owned()));
+            }
+            Self::Taken { .. } => "give an empty directory",
+            Self::Platform { .. } => "name one of them in `platform`, in the params or in the source",
+            Self::NotAnImage(_) => "`skip_download: true` fetches its names without its content",
+            Self::Layer { source, .. } | Self::Unpack(source) => return source.hint(),
             Self::ContentTrust => {
                 "remove `content_trust`, and sign the digest that put returns with `cosign sign`"
             }

@@ -1,160 +1,234 @@
-//! get: small files that name the image, once it is sure that the registry still has it.
-
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+//! get: small files that name the image and, unless `skip_download` says otherwise, the image. All
+//! of it is complete beside its place before the first file appears there.
+//!
+//! What is written follows from source, params and version alone: Concourse keeps it and gives it to
+//! other builds that ask for the same.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{Error, Source, Version, metadata};
-use crate::concourse::{Context, Response};
-use crate::image::{Config, Digest, Pinned, Platform};
-use crate::log::Log;
-use crate::registry::{self, Client, Manifest};
+use crate::concourse::{Context, Field, Response};
+use crate::image::{Config, Pinned, Platform};
+use crate::registry::Client;
+
+mod about;
+mod download;
+mod feed;
+mod found;
+mod layout;
+mod rootfs;
+mod stage;
+mod tags;
+mod tarball;
+
+use found::Found;
+use stage::Stage;
 
 /// The `params` of a get.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GetParams {
-    /// Do not download layers. This type never does; `false` is refused where it is written out.
-    pub skip_download: Option<bool>,
-    /// `registry-image`'s format of the content; refused unless `skip_download` is set.
-    pub format: Option<String>,
-    /// The image of an index that metadata is read from, in place of the source's.
+    /// What to make of the image: a directory of its files, a tarball, or an OCI layout.
+    #[serde(deserialize_with = "or_default")]
+    #[schemars(with = "Format")]
+    pub format: Format,
+    /// Download no layer: write only the small files that name the image.
+    #[serde(deserialize_with = "or_default")]
+    #[schemars(with = "bool")]
+    pub skip_download: bool,
+    /// Which image of an index, in place of the source's.
     pub platform: Option<Platform>,
+    /// Look for all tags of the digest, at one request for each tag of the repository.
+    #[serde(deserialize_with = "or_default")]
+    #[schemars(with = "bool")]
+    pub all_tags: bool,
 }
 
-/// Writes `tag`, `digest`, `repository` and `image` for `version`.
+/// What becomes of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum Format {
+    /// `rootfs/`: its files, with `metadata.json` and `labels.json`. For tasks and resource types.
+    #[default]
+    Rootfs,
+    /// `image.tar`: what `docker load` reads, with `labels.json`.
+    Oci,
+    /// `oci/`: an OCI layout of the image, or of an index and all its images.
+    OciLayout,
+}
+
+impl<'de> Deserialize<'de> for Format {
+    /// An empty text asks for nothing: pipelines fill params from variables that may be empty.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "" | "rootfs" => Ok(Self::Rootfs),
+            "oci" => Ok(Self::Oci),
+            "oci-layout" => Ok(Self::OciLayout),
+            other => Err(serde::de::Error::unknown_variant(other, &["rootfs", "oci", "oci-layout"])),
+        }
+    }
+}
+
+/// Reads `null` as the default.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl GetParams {
+    /// Returns what is asked for beyond names.
+    fn content(&self) -> Option<Format> {
+        (!self.skip_download).then_some(self.format)
+    }
+
+    fn platform(&self, source: &Source) -> Platform {
+        let asked = self.platform.clone().or_else(|| source.platform.clone());
+        asked.unwrap_or_else(Platform::here).split()
+    }
+}
+
+/// Writes the files of `version`.
 pub(super) async fn get(
     source: &Source,
     version: Version,
     params: &GetParams,
     context: &Context,
 ) -> Result<Response<Version>, Error> {
-    refuse_layers(params)?;
     let version = version.with_tag(source.tag.as_str());
     let digest = version.checked_digest()?;
     let sources = source.sources(context).await?;
-    let pinned = Pinned { repository: sources.origin().repository().given().to_owned(), digest };
-    let platform = params.platform.clone().or_else(|| source.platform.clone()).unwrap_or_else(Platform::here);
-    let look = async |client: &Client| match client.manifest(pinned.digest.as_str()).await? {
-        Some(manifest) => Ok(Some(described(client, &manifest, &platform, &context.log).await)),
-        None => Ok::<_, registry::Error>(None),
-    };
-    let config = sources.ask(look, Option::is_some).await?.ok_or_else(|| Error::Gone(pinned.clone()))?;
-    write(&context.directory, &files(&version.tag, &pinned))?;
-    context.log.line(format_args!(
-        "{pinned} is named in tag, digest, repository and image; no layer was downloaded"
-    ));
-    let metadata = metadata::fields(&version.tag, &pinned, config.as_ref());
+    let origin = sources.origin().repository();
+    let pinned = Pinned { repository: origin.given().to_owned(), digest };
+    let reference = format!("{}/{}:{}", origin.host(), origin.path(), version.tag);
+    let job = Job { source, tag: &version.tag, pinned: &pinned, reference, params, context };
+    let metadata = sources.ask(async |client| job.run(client).await, |_| true).await?;
     Ok(Response { version, metadata })
 }
 
-/// A param that asks for content is refused rather than ignored: the task after this step would
-/// look for files that are not there. No param at all means what this type is for.
-fn refuse_layers(params: &GetParams) -> Result<(), Error> {
-    match (params.skip_download, &params.format) {
-        (Some(true), _) | (None, None) => Ok(()),
-        (Some(false), _) => Err(Error::Layers("skip_download")),
-        (None, Some(_)) => Err(Error::Layers("format")),
-    }
+/// One get of one version from one registry.
+struct Job<'a> {
+    source: &'a Source,
+    tag: &'a str,
+    pinned: &'a Pinned,
+    /// What the image is called, in full.
+    reference: String,
+    params: &'a GetParams,
+    context: &'a Context,
 }
 
-/// Reads the image's config for the metadata. It is a courtesy: an image without one (a chart, an
-/// artifact) and a registry that balks at it do not fail a get whose files are right.
-async fn described(client: &Client, manifest: &Manifest, platform: &Platform, log: &Log) -> Option<Config> {
-    match config(client, manifest, platform).await {
-        Ok(config) => config,
-        Err(error) => {
-            log.line(format_args!("warning: no metadata from the image's config: {error}"));
-            None
+impl Job<'_> {
+    async fn run(&self, client: &Client) -> Result<Vec<Field>, Error> {
+        let stage = Stage::open(&self.context.directory)?;
+        let found = Found::fetch(client, self.pinned, &self.params.platform(self.source)).await?;
+        let config = self.config(client, &found).await?;
+        let tags = self.tags(client).await?;
+        if let Some(format) = self.params.content() {
+            self.content(client, &found, format, &stage).await?;
+        }
+        let names = [
+            ("tag", self.tag.to_owned()),
+            ("digest", self.pinned.digest.to_string()),
+            ("repository", self.pinned.repository.clone()),
+            ("image", self.pinned.to_string()),
+            ("image.json", about::image(self.pinned, self.tag, &tags, &found, config.as_deref())),
+        ];
+        for (name, text) in names {
+            stage.write(name, text.as_bytes())?;
+        }
+        if let (Some(format), Some(config)) = (self.params.content(), &config) {
+            for (name, text) in about::files(format, config) {
+                stage.write(name, text.as_bytes())?;
+            }
+        }
+        stage.commit()?;
+        self.tell(config.is_some());
+        let described = config.as_deref().and_then(|config| Config::read(config).ok());
+        Ok(metadata::fields(self.tag, self.pinned, Vec::new(), described.as_ref()))
+    }
+
+    /// Reads the image's config. Beside names alone it is a courtesy: an image without one (a chart,
+    /// an artifact) and a registry that balks at it do not fail a get whose files are right.
+    async fn config(&self, client: &Client, found: &Found) -> Result<Option<Vec<u8>>, Error> {
+        let is_needed = self.params.content().is_some_and(|format| format != Format::OciLayout);
+        let image = match found.image() {
+            Some(image) => image,
+            None if is_needed => return Err(found.no_image(self.pinned)),
+            None => return Ok(None),
+        };
+        match client.content(&image.parts.config.digest, image.parts.config.size).await {
+            Ok(config) => Ok(Some(config)),
+            Err(error) if is_needed => Err(error.into()),
+            Err(error) => {
+                let line = format_args!("warning: no metadata from the image's config: {error}");
+                self.context.log.line(line);
+                Ok(None)
+            }
         }
     }
-}
 
-async fn config(
-    client: &Client,
-    manifest: &Manifest,
-    platform: &Platform,
-) -> Result<Option<Config>, registry::Error> {
-    if let Some(config) = manifest.config() {
-        return client.config(config).await;
+    async fn tags(&self, client: &Client) -> Result<Vec<String>, Error> {
+        if !self.params.all_tags {
+            return Ok(vec![self.tag.to_owned()]);
+        }
+        tags::of(client, &self.pinned.digest, self.tag).await
     }
-    let Some(child) = manifest.children().iter().find(|child| platform.accepts(&child.platform)) else {
-        return Ok(None);
-    };
-    match client.manifest(child.digest.as_str()).await?.as_ref().and_then(Manifest::config) {
-        Some(config) => client.config(config).await,
-        None => Ok(None),
-    }
-}
 
-fn files(tag: &str, pinned: &Pinned) -> [(&'static str, String); 4] {
-    let digest: &Digest = &pinned.digest;
-    [
-        ("tag", tag.to_owned()),
-        ("digest", digest.to_string()),
-        ("repository", pinned.repository.clone()),
-        ("image", pinned.to_string()),
-    ]
-}
-
-/// Writes all files or none: each is complete under another name before the first one appears, and
-/// whatever a failure left is removed.
-fn write(directory: &Path, files: &[(&str, String)]) -> Result<(), Error> {
-    let staged: Vec<(PathBuf, PathBuf)> = files
-        .iter()
-        .map(|(name, _)| (directory.join(format!(".{name}.partial")), directory.join(name)))
-        .collect();
-    let result = stage(files, &staged);
-    if result.is_err() {
-        for (partial, path) in &staged {
-            let _ = fs::remove_file(partial);
-            let _ = fs::remove_file(path);
+    async fn content(
+        &self,
+        client: &Client,
+        found: &Found,
+        format: Format,
+        stage: &Stage,
+    ) -> Result<(), Error> {
+        let log = &self.context.log;
+        let image = || found.image().ok_or_else(|| found.no_image(self.pinned));
+        match format {
+            Format::Rootfs => rootfs::fetch(client, &image()?.parts.layers, stage, log).await,
+            Format::Oci => tarball::fetch(client, image()?, &self.reference, stage, log).await,
+            Format::OciLayout => layout::fetch(client, found, stage, log).await,
         }
     }
-    result
-}
 
-fn stage(files: &[(&str, String)], staged: &[(PathBuf, PathBuf)]) -> Result<(), Error> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source: io::Error| Error::Write { path, source }
-    };
-    for ((_, content), (partial, path)) in files.iter().zip(staged) {
-        fs::write(partial, content).map_err(failed(path))?;
+    fn tell(&self, has_config: bool) {
+        let what = match self.params.content() {
+            None => "is named in tag, digest, repository and image; no layer was downloaded",
+            Some(Format::Rootfs) => "is in rootfs",
+            Some(Format::Oci) => "is in image.tar",
+            Some(Format::OciLayout) if has_config => "is in oci",
+            Some(Format::OciLayout) => "is in oci, whatever it is",
+        };
+        self.context.log.line(format_args!("{} {what}", self.pinned));
     }
-    for (partial, path) in staged {
-        fs::rename(partial, path).map_err(failed(path))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn nothing_is_left_when_a_file_cannot_be_written() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("digest")).unwrap();
-        let files = [("tag", "latest".to_owned()), ("digest", "sha256:x".to_owned())];
-        let error = write(directory.path(), &files).unwrap_err();
-        assert!(error.to_string().contains("digest"), "{error}");
-        let left: Vec<_> =
-            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["digest"]);
+    fn params(json: &str) -> Result<GetParams, String> {
+        serde_json::from_str::<GetParams>(json).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn params_that_ask_for_content_are_refused() {
-        let params = |json: &str| serde_json::from_str::<GetParams>(json).unwrap();
-        for fine in ["{}", r#"{"skip_download": true}"#, r#"{"skip_download": true, "format": "oci"}"#] {
-            assert!(refuse_layers(&params(fine)).is_ok(), "{fine}");
+    fn without_params_it_is_the_files_of_the_image() {
+        for json in
+            ["{}", r#"{"format": ""}"#, r#"{"format": null, "skip_download": null, "platform": null}"#]
+        {
+            assert_eq!(params(json).unwrap().content(), Some(Format::Rootfs), "{json}");
         }
-        for refused in [r#"{"skip_download": false}"#, r#"{"format": "rootfs"}"#] {
-            assert!(refuse_layers(&params(refused)).is_err(), "{refused}");
-        }
+        assert_eq!(params(r#"{"format": "oci-layout"}"#).unwrap().content(), Some(Format::OciLayout));
+        assert_eq!(params(r#"{"format": "oci", "skip_download": true}"#).unwrap().content(), None);
+    }
+
+    #[test]
+    fn format_that_is_none_is_refused_with_those_that_are() {
+        let error = params(r#"{"format": "docker"}"#).unwrap_err();
+        assert!(
+            error.starts_with("unknown variant `docker`, expected one of `rootfs`, `oci`, `oci-layout`"),
+            "{error}"
+        );
     }
 }

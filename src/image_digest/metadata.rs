@@ -10,14 +10,12 @@ const LABELS: [(&str, &str); 3] = [
     ("version", "org.opencontainers.image.version"),
 ];
 
-/// Returns the metadata of a version; `registry-image`'s fields come first.
-pub(super) fn fields(tag: &str, pinned: &Pinned, config: Option<&Config>) -> Vec<Field> {
-    let mut fields = vec![
-        field("repository", &pinned.repository),
-        field("tag", tag),
-        field("digest", pinned.digest.as_str()),
-        field("image", &pinned.to_string()),
-    ];
+/// Returns the metadata of a version; `registry-image`'s fields come first, `extra` among them.
+pub(super) fn fields(tag: &str, pinned: &Pinned, extra: Vec<Field>, config: Option<&Config>) -> Vec<Field> {
+    let mut fields = vec![field("repository", &pinned.repository), field("tag", tag)];
+    fields.extend(extra);
+    fields.push(field("digest", pinned.digest.as_str()));
+    fields.push(field("image", &pinned.to_string()));
     if let Some(config) = config {
         fields.extend(about(config));
     }
@@ -56,7 +54,7 @@ mod tests {
     fn shown(config: Option<&Config>) -> Vec<String> {
         let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         let pinned = Pinned { repository: "app".to_owned(), digest };
-        fields("1", &pinned, config)
+        fields("1", &pinned, Vec::new(), config)
             .into_iter()
             .map(|field| format!("{}={}", field.name, field.value))
             .collect()

@@ -1,4 +1,4 @@
-//! `image-digest in`: four small files that name the image, and what people see beside them.
+//! `image-digest in` with `skip_download`: small files that name the image, and what people see beside them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +18,7 @@ fn request(registry: &Registry, digest: &str) -> Value {
     json!({
         "source": {"repository": registry.repository("app")},
         "version": {"tag": "latest", "digest": digest},
+        "params": {"skip_download": true},
     })
 }
 
@@ -41,7 +42,9 @@ fn files_name_the_image_without_a_newline() {
         ("repository", repository),
         ("tag", "latest".to_owned()),
     ];
-    assert_eq!(files(&directory), wanted.map(|(name, text)| (name.to_owned(), text)).into());
+    let mut found = files(&directory);
+    assert!(found.remove("image.json").is_some());
+    assert_eq!(found, wanted.map(|(name, text)| (name.to_owned(), text)).into());
     assert_eq!(outcome.json()["version"], json!({"tag": "latest", "digest": digest}));
 }
 
@@ -125,7 +128,7 @@ fn config_that_cannot_be_read_is_a_warning() {
         "{outcome}"
     );
     assert!(outcome.stderr.contains("403 DENIED: no blobs for you"), "{outcome}");
-    assert_eq!(files(&directory).len(), 4);
+    assert_eq!(files(&directory).len(), 5);
 }
 
 #[test]
@@ -188,23 +191,25 @@ fn version_without_a_tag_means_the_sources() {
 }
 
 #[test]
-fn params_of_registry_image_are_taken_or_refused_but_never_ignored() {
+fn params_that_make_no_sense_are_refused_before_anything_is_asked() {
     let (toolkit, registry) = (Toolkit::new(), Registry::plain());
     let digest = registry.image("app", "latest", &[]);
-    let cases = [
-        (json!({"skip_download": true}), 0),
-        (json!({"skip_download": true, "format": "oci"}), 0),
-        (json!({"platform": {"os": "linux", "architecture": "amd64"}}), 0),
-        (json!({"format": "oci"}), 1),
-        (json!({"skip_download": false}), 1),
-    ];
-    for (params, code) in cases {
+    registry.requests();
+    for (params, wanted) in [
+        (
+            json!({"format": "docker"}),
+            "`params.format`: expected one of `rootfs`, `oci`, `oci-layout`, found the string `docker`",
+        ),
+        (json!({"skip_download": "yes"}), "`params.skip_download`: "),
+        (json!({"platform": {"arch": "amd64"}}), "`params.platform.arch`: unknown key"),
+    ] {
         let mut request = request(&registry, &digest);
         request["params"] = params;
         let outcome = get(&toolkit, &toolkit.folder("get"), &request);
-        assert_eq!(outcome.code, Some(code), "{request}: {outcome}");
-        assert_eq!(outcome.stderr.contains("does not download layers yet"), code == 1, "{outcome}");
+        assert_eq!(outcome.code, Some(1), "{request}: {outcome}");
+        assert!(outcome.stderr.contains(wanted), "{outcome}");
     }
+    assert!(registry.requests().is_empty());
 }
 
 #[test]

@@ -96,9 +96,9 @@ fn cases() -> Vec<Case> {
         ),
         (
             "in",
-            json!({"source": {"repository": "app"}, "version": {"digest": digest()}, "params": {"format": "oci"}}),
-            "`params.format` asks for the image's content",
-            "skip_download: true",
+            json!({"source": {"repository": "app"}, "version": {"digest": digest()}, "params": {"format": "docker"}}),
+            "`params.format`: expected one of `rootfs`, `oci`, `oci-layout`, found the string `docker`",
+            "",
         ),
     ]
 }

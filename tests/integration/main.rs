@@ -12,6 +12,8 @@ mod harness_steps;
 mod house;
 mod image_digest_auth;
 mod image_digest_check;
+mod image_digest_content;
+mod image_digest_downloads;
 mod image_digest_faults;
 mod image_digest_get;
 mod image_digest_inputs;

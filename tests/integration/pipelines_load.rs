@@ -42,7 +42,7 @@ fn pipeline_of_the_repository_runs_for_every_app() {
             .run();
         assert_eq!(outcome.code, Some(0), "{outcome}");
         let get = format!(
-            r#"deploy #1 | get container-image | {{"source":{{"repository":"registry.example.com/app-{app}","tag":"latest"}},"version":{{"digest":"sha256:1"}}}}"#
+            r#"deploy #1 | get container-image | {{"source":{{"repository":"registry.example.com/app-{app}","tag":"latest"}},"params":{{"skip_download":true}},"version":{{"digest":"sha256:1"}}}}"#
         );
         let put = format!(
             r#"deploy #1 | put deployment | {{"source":{{"kubeconfig":"kind: Config\n","context":null,"insecure_skip_tls_verify":false,"namespace":"app-{app}","deployment":"app","container":"app"}},"params":{{"image":"container-image","wait_until_ready":180}}}}"#

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -51,6 +51,12 @@ pub(crate) enum Fault {
     Close,
     /// The right answer, this much later.
     Late(Duration),
+    /// The right answer, but the connection breaks after so many bytes of its body.
+    Cut(usize),
+    /// The right answer, as from a registry that knows no ranges.
+    Whole,
+    /// The right answer to a token that has expired by now.
+    Expired,
 }
 
 impl Fault {
@@ -77,6 +83,8 @@ pub(crate) struct Seen {
     pub(crate) line: String,
     /// Its `Authorization`.
     pub(crate) authorization: Option<String>,
+    /// Its `Range`.
+    pub(crate) range: Option<String>,
 }
 
 /// What a test and the server's threads share.
@@ -151,10 +159,21 @@ impl Registry {
             "os": "linux", "architecture": "amd64", "created": "2026-07-01T10:00:00Z",
             "config": {"Labels": labels}, "rootfs": {"type": "layers", "diff_ids": []},
         });
-        let config = self.blob(repository, config.to_string().into_bytes());
+        self.layered(repository, tag, &config, &[])
+    }
+
+    /// Stores an image with this config and these layers under `tag` and returns its digest.
+    pub(crate) fn layered(&self, repository: &str, tag: &str, config: &Value, layers: &[Vec<u8>]) -> String {
+        let blob = |media_type: &str, bytes: &[u8]| {
+            let digest = self.blob(repository, bytes.to_vec());
+            json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+        };
+        let layers: Vec<_> =
+            layers.iter().map(|layer| blob("application/vnd.oci.image.layer.v1.tar+gzip", layer)).collect();
+        let config = blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "layers": [],
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 1},
+            "schemaVersion": 2, "mediaType": MANIFEST, "layers": layers, "config": config,
+            "annotations": {"org.example.note": "of the manifest"},
         });
         self.manifest(repository, tag, MANIFEST, &manifest.to_string())
     }

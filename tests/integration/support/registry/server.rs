@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
 use serde_json::json;
 
 use super::tls::{Certificates, TlsListener};
@@ -41,7 +42,8 @@ async fn handle(
         headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let fault = {
         let mut state = shared.lock();
-        state.seen.push(Seen { line: line.clone(), authorization: authorization.clone() });
+        let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        state.seen.push(Seen { line: line.clone(), authorization: authorization.clone(), range });
         let queue =
             state.faults.iter_mut().find(|(start, queue)| line.starts_with(*start) && !queue.is_empty());
         queue.and_then(|(_, queue)| queue.pop_front())
@@ -56,7 +58,13 @@ async fn handle(
         answer
     };
     match fault {
-        None => answer(None),
+        None => ranged(answer(None), &headers).await,
+        Some(Fault::Whole) => answer(None),
+        Some(Fault::Cut(after)) => cut(ranged(answer(None), &headers).await, after).await,
+        Some(Fault::Expired) => {
+            shared.lock().token += 1;
+            ranged(answer(None), &headers).await
+        }
         Some(Fault::Answer(status, headers, body)) => {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             response(status, &headers, body.into_bytes())
@@ -157,6 +165,38 @@ fn content(state: &super::State, method: &Method, path: &str) -> Response<Body> 
         return response(200, &[("content-type", "application/octet-stream")], bytes.clone());
     }
     refusal(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to registry")
+}
+
+/// Answers with the part that was asked for.
+async fn ranged(whole: Response<Body>, asked: &HeaderMap) -> Response<Body> {
+    let range = asked.get(header::RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes="));
+    let Some(start) = range.and_then(|range| range.trim_end_matches('-').parse::<usize>().ok()) else {
+        return whole;
+    };
+    if whole.status() != StatusCode::OK {
+        return whole;
+    }
+    let (mut parts, body) = whole.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let content_range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+    parts.status = StatusCode::PARTIAL_CONTENT;
+    parts.headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&content_range).unwrap());
+    Response::from_parts(parts, Body::from(bytes.slice(start..)))
+}
+
+/// Breaks the connection in the middle of the answer.
+async fn cut(whole: Response<Body>, after: usize) -> Response<Body> {
+    let (mut parts, body) = whole.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let (first, length) = (bytes.slice(..after.min(bytes.len())), bytes.len());
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    // What was written goes out before the connection is dropped.
+    let broken = async {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        Err(std::io::Error::other("cut"))
+    };
+    let stream = futures::stream::iter([Ok(first)]).chain(futures::stream::once(broken));
+    Response::from_parts(parts, Body::from_stream(stream))
 }
 
 fn basic(user: &str, password: &str) -> String {
