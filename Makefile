@@ -12,7 +12,7 @@ TIERS ?= lint unit cluster
 .PHONY: help demo test build images lint bench lab-up lab-down clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## roll three apps to new images under load, then lose requests with kubectl for comparison
 	@if [[ -z "$${KUBECONFIG:-}" || -z "$${ROLLWAY_REGISTRY:-}" ]]; then lab/prepare machine; fi
@@ -41,11 +41,11 @@ bench: ## measure a check beside skopeo and, as root on Linux, a rollout on the 
 	@bench/run
 	@bench/rollout/run
 
-lab-up: ## start the local cluster and registries and print how to use them
+lab-up: ## start the local cluster and registries and print how to use them (WITH=kpack starts kpack too)
 	@lab/prepare machine
 	@$(MAKE) --no-print-directory build
 	@lab/prepare lab
-	@$(LAB) up
+	@$(LAB) up $(if $(WITH),--with $(WITH))
 
 lab-down: ## stop the local cluster and leave nothing behind
 	@if [[ -x $(LAB) ]]; then $(LAB) down; else echo "the lab was never built here, so there is nothing to stop"; fi

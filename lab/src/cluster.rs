@@ -13,6 +13,8 @@ mod enter;
 mod files;
 mod forward;
 mod forwarder;
+mod go;
+mod kpack;
 mod launch;
 mod logs;
 mod packages;
@@ -35,6 +37,7 @@ use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+pub use self::kpack::Kpack;
 pub use self::place::Place;
 use self::record::{Record, State};
 
@@ -60,6 +63,9 @@ pub struct Lab {
     pub checkout: PathBuf,
     /// The process id of the lab's first process.
     pub supervisor: u32,
+    /// kpack, where the lab was started with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kpack: Option<Kpack>,
 }
 
 /// The three faces of the registry. They share no images.
@@ -163,6 +169,7 @@ mod tests {
             node: "10.200.0.1".to_owned(),
             checkout: checkout.into(),
             supervisor: 1,
+            kpack: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod fake_node;
 mod faults;
 mod images;
 mod killed;
+mod kpack_fleet;
 mod lies;
 mod proxy;
 mod registries;

@@ -229,7 +229,9 @@ fn a_rebuild_is_asked_for_and_then_rolled_out_by_hand_and_by_night() {
         let toolkit = Toolkit::new();
         let outcome = with_kpack(&toolkit, "pipelines/rebuild.yml", job);
         assert_eq!(outcome.code, Some(0), "{outcome}");
-        let put = format!(r#"{job} #1 | put build | {{{KPACK},"params":{{"trigger":true,"timeout":"1h"}}}}"#);
+        let put = format!(
+            r#"{job} #1 | put build | {{{KPACK},"params":{{"trigger":true,"timeout":3600,"retry":2}}}}"#
+        );
         assert!(outcome.stdout.contains(&put), "{put}\n{outcome}");
         // The get that follows the put is what the rollout reads.
         assert!(outcome.stdout.contains(&format!("{job} #1 | put deployment | build\n")), "{outcome}");

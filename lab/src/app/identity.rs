@@ -16,18 +16,22 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Reads the versions from the layers below `root`; a missing one is `unknown`, as the page shall say so.
+    /// Where a buildpack has put the runtime's layer elsewhere, `JAVA_HOME` says so.
     pub(super) fn read(root: &Path, environment: &BTreeMap<String, String>) -> Self {
         let variable =
             |key: &str, default: &str| environment.get(key).map_or(default, String::as_str).to_owned();
-        let layer = |file: &str| {
+        let layer = |file: &Path| {
             std::fs::read_to_string(root.join(file))
                 .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
         };
+        let runtime = environment
+            .get("JAVA_HOME")
+            .map_or_else(|| RUNTIME_FILE.into(), |home| Path::new(home).join("version"));
         Self {
             name: variable("APP_NAME", "app"),
             pod: variable("HOSTNAME", "none"),
-            runtime: layer(RUNTIME_FILE),
-            openssl: layer(OPENSSL_FILE),
+            runtime: layer(&runtime),
+            openssl: layer(Path::new(OPENSSL_FILE)),
         }
     }
 }

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use super::place::Place;
 use super::progress::{Progress, print};
 use super::status::{Status, status};
-use super::up::{self, Started, up};
+use super::up::{self, Extra, Started, up};
 use super::{Lab, down, enter, forward, launch, processes, status, supervise};
 
 /// What main.rs knows and this does not read by itself.
@@ -32,7 +32,7 @@ pub struct Surroundings {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start the cluster and the registries of this checkout, or say that they run.
-    Up(Of),
+    Up(Up),
     /// Stop them and leave nothing behind but the logs.
     Down(Of),
     /// Say whether they run, part by part; exit 1 unless they do.
@@ -60,6 +60,16 @@ pub struct Of {
     /// The checkout that the lab belongs to [default: the one around the current directory].
     #[arg(long, value_name = "DIRECTORY")]
     checkout: Option<PathBuf>,
+}
+
+/// `lab up`.
+#[derive(Debug, clap::Args)]
+pub struct Up {
+    #[command(flatten)]
+    of: Of,
+    /// Start this too; the first build of it takes minutes.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    with: Vec<Extra>,
 }
 
 /// `lab exec`.
@@ -128,7 +138,7 @@ pub struct Forward {
 /// What kept it from doing its work.
 pub fn run(command: Command, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Up(of) => block_on(start(&of, surroundings)),
+        Command::Up(up) => block_on(start(&up, surroundings)),
         Command::Down(of) => stop(&of, surroundings),
         Command::Status(of) => block_on(report(&of, surroundings)),
         Command::Exec(exec) => execute(&exec, surroundings),
@@ -159,7 +169,7 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     runtime.context("failed to start the runtime")?.block_on(future)
 }
 
-async fn start(of: &Of, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
+async fn start(Up { of, with }: &Up, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
     check_machine()?;
     let place = place(of, surroundings)?;
     let _lock = lock(&place)?;
@@ -167,6 +177,7 @@ async fn start(of: &Of, surroundings: &Surroundings) -> anyhow::Result<ExitCode>
     let needs = up::Surroundings {
         executable: surroundings.executable.clone(),
         cache: home.join(".cache/rollway-lab"),
+        with: with.clone(),
     };
     let (lab, started) = up(&place, &needs).await?;
     if matches!(started, Started::Before) {
@@ -295,4 +306,13 @@ fn explain(lab: &Lab) {
         registry.auth,
         registry.username,
     ));
+    if let Some(kpack) = &lab.kpack {
+        print(&format!(
+            "  kpack {:<10} {}    # its manifests, made for this lab\n  git              {}    # {}",
+            kpack.version,
+            kpack.manifests.display(),
+            kpack.git,
+            kpack.repository.display(),
+        ));
+    }
 }

@@ -5,6 +5,7 @@ mod kubernetes;
 mod registry;
 
 use super::certificates::{API_SERVER_NAMES, Authority, Identity, KUBELET_NAMES, REGISTRY_NAMES};
+use super::kpack::CONTROLLER;
 use super::place::NODE;
 use super::plan::Plan;
 
@@ -60,7 +61,8 @@ pub(crate) fn render(
         &authority.server(&format!("system:node:{NODE}"), &KUBELET_NAMES)?,
     ));
     files.extend(identity("registry", &authority.server("registry", &REGISTRY_NAMES)?));
-    for (name, user, group) in CLIENTS {
+    let kpack = plan.kpack.as_ref().map(|_| (CONTROLLER, CONTROLLER, Some("system:masters")));
+    for (name, user, group) in CLIENTS.into_iter().chain(kpack) {
         files.extend(identity(name, &authority.client(user, group)?));
         files.push(File::new(format!("{name}.kubeconfig"), kubernetes::kubeconfig(name, plan.ports.api)));
     }

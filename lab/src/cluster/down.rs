@@ -24,6 +24,8 @@ pub(crate) fn down(place: &Place) -> anyhow::Result<()> {
     for path in [place.state(), place.kubeconfig(), place.authority()] {
         remove(&path, fs::remove_file(&path))?;
     }
+    let manifests = place.target().join("kpack");
+    remove(&manifests, fs::remove_dir_all(&manifests))?;
     processes::end(place)?;
     cgroups::remove(&Hierarchy::all()?, &place.cgroup())?;
     let data = place.data();

@@ -9,8 +9,11 @@ use anyhow::{Context as _, bail};
 
 use super::progress::Progress;
 
-/// What the lab needs from the system: the package, and one of its files.
-const PACKAGES: [(&str, &[&str]); 8] = [
+/// What is needed from the system: the package, and the places where one of its files may be.
+pub(crate) type Package = (&'static str, &'static [&'static str]);
+
+/// What every lab needs.
+pub(crate) const PACKAGES: [Package; 8] = [
     ("apache2-utils", &["/usr/bin/htpasswd"]),
     ("conntrack", &["/usr/sbin/conntrack"]),
     ("containernetworking-plugins", &["/usr/lib/cni/bridge"]),
@@ -21,9 +24,9 @@ const PACKAGES: [(&str, &[&str]); 8] = [
     ("util-linux", &["/usr/bin/unshare"]),
 ];
 
-/// Installs what is missing.
-pub(crate) fn install(progress: &Progress) -> anyhow::Result<()> {
-    let missing = missing();
+/// Installs what is missing of `needed`.
+pub(crate) fn install(needed: &[Package], progress: &Progress) -> anyhow::Result<()> {
+    let missing = missing(needed);
     if missing.is_empty() {
         return Ok(());
     }
@@ -37,7 +40,7 @@ pub(crate) fn install(progress: &Progress) -> anyhow::Result<()> {
         apt(&["update"], &[])?;
         apt(&["install"], &missing).is_ok()
     };
-    let left = self::missing();
+    let left = self::missing(needed);
     if !installed || !left.is_empty() {
         bail!("failed to install {}; try `apt-get install {}`", left.join(" "), left.join(" "));
     }
@@ -71,9 +74,9 @@ impl Drop for Policy {
     }
 }
 
-fn missing() -> Vec<&'static str> {
+fn missing(needed: &[Package]) -> Vec<&'static str> {
     let is_missing = |files: &[&str]| !files.iter().any(|file| Path::new(file).exists());
-    PACKAGES.iter().filter(|(_, files)| is_missing(files)).map(|(name, _)| *name).collect()
+    needed.iter().filter(|(_, files)| is_missing(files)).map(|(name, _)| *name).collect()
 }
 
 fn apt(verb: &[&str], packages: &[&str]) -> anyhow::Result<()> {

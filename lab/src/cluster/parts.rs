@@ -1,7 +1,8 @@
 //! The parts of the lab: the program, the arguments and the port by which each shows that it runs. Pure.
 
+use super::kpack;
 use super::place::{INSIDE, NODE, NODE_ADDRESS, NODE_PORTS};
-use super::plan::Ports;
+use super::plan::{Plan, Ports};
 
 /// One long-running program.
 pub(crate) struct Part {
@@ -11,6 +12,8 @@ pub(crate) struct Part {
     pub(crate) program: &'static str,
     /// The arguments.
     pub(crate) arguments: Vec<String>,
+    /// Its environment, besides what every part has.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// How the part shows that it is there.
     pub(crate) ready: Ready,
 }
@@ -25,18 +28,35 @@ pub(crate) enum Ready {
     Readyz(u16),
 }
 
-/// How many parts there are.
-pub(crate) const COUNT: usize = 10;
+impl Ready {
+    /// The port of 127.0.0.1 on which it listens, where it does.
+    #[cfg(test)]
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Port(port) | Self::Readyz(port) => Some(*port),
+            Self::Socket(_) => None,
+        }
+    }
+}
 
-/// The parts in the groups in which they start: a group starts when all of the one before are ready.
-pub(crate) fn groups(ports: Ports) -> [Vec<Part>; 3] {
+/// The parts of a lab in the groups in which they start: a group starts when all of the one before are ready.
+pub(crate) fn groups(plan: &Plan) -> Vec<Vec<Part>> {
+    let mut groups = cluster(plan.ports);
+    if plan.kpack.is_some() {
+        groups.push(kpack::parts(plan.ports));
+    }
+    groups
+}
+
+/// The cluster's own parts.
+fn cluster(ports: Ports) -> Vec<Vec<Part>> {
     let mut first = vec![etcd(), containerd()];
     first.extend(registries(ports));
-    [first, vec![api_server(ports.api)], vec![controller_manager(), scheduler(), kubelet(), proxy()]]
+    vec![first, vec![api_server(ports.api)], vec![controller_manager(), scheduler(), kubelet(), proxy()]]
 }
 
 fn part<const N: usize>(name: &'static str, ready: Ready, arguments: [String; N]) -> Part {
-    Part { name, program: name, arguments: arguments.into(), ready }
+    Part { name, program: name, arguments: arguments.into(), environment: Vec::new(), ready }
 }
 
 fn etcd() -> Part {
@@ -71,6 +91,7 @@ fn registries(ports: Ports) -> [Part; 3] {
         name,
         program: "docker-registry",
         arguments: vec!["serve".to_owned(), format!("{INSIDE}/registry/{face}.yaml")],
+        environment: Vec::new(),
         ready: Ready::Port(port),
     })
 }
@@ -166,27 +187,37 @@ fn proxy() -> Part {
 mod tests {
     use super::*;
 
+    fn plan(kpack: Option<&str>) -> Plan {
+        Plan {
+            ports: Ports { api: 1, plain: 2, tls: 3, auth: 4 },
+            admin_token: String::new(),
+            data: "/data".into(),
+            programs: "/programs".into(),
+            kpack: kpack.map(Into::into),
+            logs: "/logs".into(),
+        }
+    }
+
     #[test]
     fn every_part_has_a_name_of_its_own_and_waits_for_a_port_of_its_own() {
-        let ports = Ports { api: 1, plain: 2, tls: 3, auth: 4 };
-        let parts: Vec<_> = groups(ports).into_iter().flatten().collect();
+        let parts: Vec<_> = groups(&plan(Some("/kpack"))).into_iter().flatten().collect();
         let names: std::collections::BTreeSet<_> = parts.iter().map(|part| part.name).collect();
-        let waits: std::collections::BTreeSet<_> = parts
-            .iter()
-            .filter_map(|part| match part.ready {
-                Ready::Port(port) | Ready::Readyz(port) => Some(port),
-                Ready::Socket(_) => None,
-            })
-            .collect();
-        assert_eq!(names.len(), COUNT);
-        assert_eq!(parts.len(), COUNT);
+        let waits: std::collections::BTreeSet<_> =
+            parts.iter().filter_map(|part| part.ready.port()).collect();
+        assert_eq!(names.len(), parts.len());
         assert_eq!(waits.len(), parts.len() - 1);
     }
 
     #[test]
     fn the_api_server_starts_before_those_that_fail_without_it() {
-        let [_, second, third] = groups(Ports { api: 1, plain: 2, tls: 3, auth: 4 });
-        assert_eq!(second[0].name, "kube-apiserver");
-        assert!(third.iter().any(|part| part.name == "kube-scheduler"));
+        let groups = groups(&plan(Some("/kpack")));
+        assert_eq!(groups[1][0].name, "kube-apiserver");
+        assert!(groups[2].iter().any(|part| part.name == "kube-scheduler"));
+        assert_eq!(groups[3][0].name, kpack::CONTROLLER);
+    }
+
+    #[test]
+    fn kpack_is_there_only_when_it_is_asked_for() {
+        assert!(groups(&plan(None)).iter().flatten().all(|part| part.name != kpack::CONTROLLER));
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) data: PathBuf,
     /// The directory with the programs that were built.
     pub(crate) programs: PathBuf,
+    /// The directory with kpack's, where the lab has a kpack.
+    pub(crate) kpack: Option<PathBuf>,
     /// The directory for the logs.
     pub(crate) logs: PathBuf,
 }

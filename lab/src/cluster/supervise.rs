@@ -15,6 +15,7 @@ use anyhow::{Context as _, bail};
 
 use self::children::Children;
 use super::api;
+use super::kpack;
 use super::parts::{Part, Ready, groups};
 use super::place::{INSIDE, SANDBOX_IMAGE};
 use super::plan::Plan;
@@ -37,10 +38,14 @@ pub(crate) fn supervise(data: &Path) -> anyhow::Result<()> {
 }
 
 fn start(plan: &Plan, children: &Children) -> anyhow::Result<()> {
-    for group in groups(plan.ports) {
+    for group in groups(plan) {
         for part in &group {
+            if part.name == kpack::CONTROLLER {
+                let mut kubectl = command("kubectl");
+                children.run("kubectl", kubectl.args(kpack::definitions()))?;
+            }
             let mut command = command(part.program);
-            command.args(&part.arguments);
+            command.args(&part.arguments).envs(part.environment.iter().map(|(name, value)| (name, value)));
             children.start(part.name, command)?;
         }
         for part in &group {
@@ -56,7 +61,7 @@ fn start(plan: &Plan, children: &Children) -> anyhow::Result<()> {
 
 /// Notes for ever which restarted parts are there again.
 fn attend(plan: &Plan, children: &Children) -> anyhow::Result<()> {
-    let parts: Vec<Part> = groups(plan.ports).into_iter().flatten().collect();
+    let parts: Vec<Part> = groups(plan).into_iter().flatten().collect();
     loop {
         for name in children.starting() {
             if parts.iter().any(|part| part.name == name && is_ready(plan, part)) {

@@ -20,7 +20,8 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::record::{Record, State};
 use super::status::{Status, status};
-use super::{Lab, Registry, accounts, build, files, logs, packages, parts, processes, sandbox};
+use super::{Lab, Registry, accounts, build, files, kpack, logs, packages, parts, processes, sandbox};
+use crate::image::SampleApp;
 
 /// How long the parts and the node may take, all together.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -31,6 +32,21 @@ pub(crate) struct Surroundings {
     pub(crate) executable: PathBuf,
     /// The directory for what is built.
     pub(crate) cache: PathBuf,
+    /// What is wanted beside the cluster.
+    pub(crate) with: Vec<Extra>,
+}
+
+/// What a lab can have beside the cluster and its registries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Extra {
+    /// kpack, with a stack, a buildpack and a Git server.
+    Kpack,
+}
+
+/// The programs that were built.
+struct Programs {
+    cluster: PathBuf,
+    kpack: Option<PathBuf>,
 }
 
 /// When the lab was started.
@@ -45,6 +61,9 @@ pub(crate) enum Started {
 pub(crate) async fn up(place: &Place, surroundings: &Surroundings) -> anyhow::Result<(Lab, Started)> {
     let progress = Progress::new();
     match status(place).await {
+        Status::Healthy(lab) if lab.kpack.is_none() && surroundings.with.contains(&Extra::Kpack) => bail!(
+            "the lab is up without kpack; `lab down` stops it, and `lab up --with kpack` starts it with kpack"
+        ),
         Status::Healthy(lab) => return Ok((*lab, Started::Before)),
         Status::Broken(why) => progress.say(&format!("clearing away an earlier lab: {why}")),
         Status::Absent => {}
@@ -52,9 +71,16 @@ pub(crate) async fn up(place: &Place, surroundings: &Surroundings) -> anyhow::Re
     if down::is_needed(place)? {
         down(place).context("failed to clear away an earlier lab")?;
     }
-    packages::install(&progress)?;
+    let kpack = surroundings.with.contains(&Extra::Kpack);
+    let mut needed = packages::PACKAGES.to_vec();
+    needed.extend(kpack.then_some(kpack::PACKAGES).into_iter().flatten());
+    packages::install(&needed, &progress)?;
     empty(&place.logs())?;
-    let programs = build::build(&surroundings.cache, &place.logs().join("build.log"), &progress)?;
+    let log = place.logs().join("build.log");
+    let programs = Programs {
+        cluster: build::build(&surroundings.cache, &log, &progress)?,
+        kpack: kpack.then(|| kpack::build(&surroundings.cache, &log, &progress)).transpose()?,
+    };
     // Until here there is nothing to clear away. From here on a signal must not leave half a lab.
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch for signals")?;
@@ -75,7 +101,7 @@ pub(crate) async fn up(place: &Place, surroundings: &Surroundings) -> anyhow::Re
 async fn start(
     place: &Place,
     surroundings: &Surroundings,
-    programs: &Path,
+    programs: &Programs,
     progress: &Progress,
 ) -> anyhow::Result<Lab> {
     let mut forwarder = Forwarder::start(place, &surroundings.executable)?;
@@ -84,24 +110,35 @@ async fn start(
         ports: forwarder.ports(),
         admin_token: files::random()?,
         data: place.data(),
-        programs: programs.to_owned(),
+        programs: programs.cluster.clone(),
+        kpack: programs.kpack.clone(),
         logs: place.logs(),
     };
     let registry = registry(place, &plan)?;
     files::prepare(&plan, &authority, &registry)?;
     sandbox::write(&surroundings.executable, &plan.data.join("pause.tar"))?;
+    if plan.kpack.is_some() {
+        kpack::lay_out(&plan.data)?;
+    }
 
     progress.say("starting the lab");
     let mut launcher = launch(place, &surroundings.executable)?;
     let supervisor = supervisor(place, &mut launcher).await?;
     forwarder.enter(supervisor)?;
     let deadline = Instant::now() + PATIENCE;
-    follow(place, &mut launcher, deadline, progress).await?;
+    follow((place, &plan), &mut launcher, deadline, progress).await?;
 
     let api = Api::new(plan.ports.api, authority.certificate(), &plan.admin_token)?;
     let deployer_token = accounts::deployer(&api).await?;
     node(place, &api, deadline).await?;
     progress.say("the node is ready");
+    let kpack = match &plan.kpack {
+        Some(programs) => {
+            let sample = SampleApp::program()?;
+            Some(kpack::install(place, (programs, &sample), (&api, plan.ports), progress).await?)
+        }
+        None => None,
+    };
     let lab = Lab {
         kubeconfig: place.kubeconfig(),
         kubectl: plan.programs.join("kubectl"),
@@ -111,6 +148,7 @@ async fn start(
         node: NODE_ADDRESS.to_owned(),
         checkout: place.checkout().to_owned(),
         supervisor,
+        kpack,
     };
     files::publish(place, &lab, &authority, &plan.admin_token, &deployer_token)?;
     Ok(lab)
@@ -172,11 +210,12 @@ fn check(place: &Place, launcher: &mut Child) -> anyhow::Result<()> {
 
 /// Tells of each part as it becomes ready, until all are.
 async fn follow(
-    place: &Place,
+    (place, plan): (&Place, &Plan),
     launcher: &mut Child,
     deadline: Instant,
     progress: &Progress,
 ) -> anyhow::Result<()> {
+    let count = parts::groups(plan).iter().flatten().count();
     let mut told = BTreeSet::new();
     loop {
         check(place, launcher)?;
@@ -192,7 +231,7 @@ async fn follow(
         if let Some(failure) = record.failure {
             bail!("the lab did not start: {failure}\n  the logs: {}", place.logs().display());
         }
-        if told.len() == parts::COUNT {
+        if told.len() == count {
             return Ok(());
         }
         anyhow::ensure!(Instant::now() < deadline, "the lab is not up after {} s", PATIENCE.as_secs());

@@ -67,6 +67,32 @@ impl Layer {
         Ok(Self { name: name.to_owned(), diff_id: sha256(&tar), blob: Blob::new(LAYER, gzip.finish()?) })
     }
 
+    /// Keeps the packed layer, which takes a while to pack when it is large.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let mut bytes = format!("{}\n", self.diff_id).into_bytes();
+        bytes.extend(&self.blob.bytes);
+        std::fs::write(path, bytes).with_context(|| format!("failed to write the layer `{}`", path.display()))
+    }
+
+    /// Reads a layer that was kept.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no such layer.
+    pub fn load(name: &str, path: &Path) -> anyhow::Result<Self> {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("failed to read the layer `{}`", path.display()))?;
+        let end = bytes.iter().position(|byte| *byte == b'\n').context("a layer has no first line")?;
+        let diff_id = std::str::from_utf8(&bytes[..end]).context("a layer's first line is not a digest")?;
+        Ok(Self {
+            name: name.to_owned(),
+            diff_id: diff_id.to_owned(),
+            blob: Blob::new(LAYER, bytes[end + 1..].to_vec()),
+        })
+    }
+
     /// Returns what the history calls the layer.
     pub fn name(&self) -> &str {
         &self.name

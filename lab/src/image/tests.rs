@@ -95,3 +95,14 @@ fn an_indexed_image_is_named_by_its_index() {
     assert_ne!(plain.digest(), indexed.digest());
     assert_eq!(plain.digest(), indexed.manifest_digest());
 }
+
+#[test]
+fn a_layer_that_is_kept_is_the_same_when_it_is_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("one.layer");
+    let layer = Layer::new("one", &BTreeMap::from([("a/b".to_owned(), Entry::text("c"))])).unwrap();
+    layer.save(&path).unwrap();
+    let read = Layer::load("one", &path).unwrap();
+    assert_eq!((read.diff_id(), &read.blob().digest), (layer.diff_id(), &layer.blob().digest));
+    assert!(Layer::load("one", &directory.path().join("none")).is_err());
+}

@@ -7,6 +7,7 @@ fn plan() -> Plan {
         admin_token: "secret-token".to_owned(),
         data: "/data".into(),
         programs: "/programs".into(),
+        kpack: None,
         logs: "/logs".into(),
     }
 }

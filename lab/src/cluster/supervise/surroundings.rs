@@ -13,7 +13,8 @@ use crate::cluster::place::{INSIDE, NODE, NODE_ADDRESS};
 use crate::cluster::plan::Plan;
 
 /// Where the parts look for programs: what was built first, then the system's.
-pub(super) const PATH: &str = "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str =
+    "/run/lab/bin:/run/lab/kpack:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Settings of the whole machine that the kubelet wants to change. It is given files instead.
 const PRETENDED: [(&str, &str); 6] = [
@@ -42,6 +43,11 @@ fn directories(plan: &Plan) -> anyhow::Result<()> {
         fs::create_dir_all(&path).with_context(|| format!("failed to create `{}`", path.display()))?;
     }
     bind(&plan.programs, &plan.data.join("bin"))?;
+    if let Some(programs) = &plan.kpack {
+        let inside = plan.data.join("kpack");
+        fs::create_dir_all(&inside).with_context(|| format!("failed to create `{}`", inside.display()))?;
+        bind(programs, &inside)?;
+    }
     bind(&plan.logs, &plan.data.join("logs"))?;
     mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), c"mode=755").context("failed to mount `/run`")?;
     fs::create_dir_all(INSIDE).context("failed to create the lab's directory")?;
