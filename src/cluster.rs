@@ -11,12 +11,17 @@ mod access;
 mod cause;
 mod deadline;
 mod error;
+mod keys;
 mod kubeconfig;
+mod store;
 
 pub use access::{
     Access, flag, flag_schema, optional_secret, optional_text, text_or_mapping, text_or_mapping_schema,
+    whole_number, whole_number_schema,
 };
 pub use error::Error;
+pub(crate) use keys::{is_name, with_cluster_keys};
+pub(crate) use store::Store;
 
 /// How long a TCP and TLS handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -159,6 +159,32 @@ pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
     }
 }
 
+/// Reads a whole number, also as text; null and empty text are none.
+///
+/// # Errors
+///
+/// Returns an error that says what was `expected`.
+pub fn whole_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<Option<u64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let read = match &value {
+        Value::Null => return Ok(None),
+        Value::String(text) if text.trim().is_empty() => return Ok(None),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => number.as_u64(),
+        _ => None,
+    };
+    read.map(Some).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("something else"), &expected))
+}
+
+/// Returns the schema of what [`whole_number`] reads.
+#[must_use]
+pub fn whole_number_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["integer", "string", "null"], "minimum": 0})
+}
+
 /// Returns the schema of what [`flag`] reads.
 #[must_use]
 pub fn flag_schema(_: &mut SchemaGenerator) -> Schema {

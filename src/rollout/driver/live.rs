@@ -19,6 +19,7 @@ pub(super) use self::notices::Notices;
 use self::notices::Told;
 pub(super) use self::routes::Routes;
 use super::sets::{SeenSet, Stores};
+pub(super) use crate::cluster::Store;
 use crate::cluster::{self, Cluster};
 use crate::rollout::Kind;
 use crate::rollout::annotations::DETACHED;
@@ -116,30 +117,6 @@ fn unique(pods: Vec<Pod>) -> Vec<Pod> {
     let by_uid: BTreeMap<String, Pod> =
         pods.into_iter().map(|pod| (pod.uid().unwrap_or_default(), pod)).collect();
     by_uid.into_values().collect()
-}
-
-/// One kind's objects by name, as a watch tells of them.
-pub(super) struct Store<K> {
-    pub(super) objects: BTreeMap<String, K>,
-    relisted: BTreeMap<String, K>,
-}
-
-impl<K> Default for Store<K> {
-    fn default() -> Self {
-        Self { objects: BTreeMap::new(), relisted: BTreeMap::new() }
-    }
-}
-
-impl<K: ResourceExt> Store<K> {
-    pub(super) fn apply(&mut self, event: Event<K>) {
-        match event {
-            Event::Apply(object) => drop(self.objects.insert(object.name_any(), object)),
-            Event::Delete(object) => drop(self.objects.remove(&object.name_any())),
-            Event::Init => self.relisted.clear(),
-            Event::InitApply(object) => drop(self.relisted.insert(object.name_any(), object)),
-            Event::InitDone => self.objects = std::mem::take(&mut self.relisted),
-        }
-    }
 }
 
 pub(super) enum Seen {
@@ -285,23 +262,23 @@ impl Live {
     pub(super) fn refresh(&mut self, fresh: &Snapshot) {
         if let (Some(set), Some(look)) = (&mut self.set, &fresh.set) {
             set.refresh(look);
-            self.pods = store(look.pods.iter().cloned());
+            self.pods = Store::of(look.pods.iter().cloned());
             self.take_routes(fresh);
             return;
         }
-        self.deployments = store([fresh.deployment.clone()]);
-        self.replica_sets = store(fresh.replica_sets.clone());
+        self.deployments = Store::of([fresh.deployment.clone()]);
+        self.replica_sets = Store::of(fresh.replica_sets.clone());
         // A pod that lost the label of the selector is told of by the watch on marked pods alone.
         let (marked, owned): (Vec<Pod>, Vec<Pod>) = fresh.pods.iter().cloned().partition(is_detached);
-        self.pods = store(owned);
-        self.detached = store(marked);
+        self.pods = Store::of(owned);
+        self.detached = Store::of(marked);
         self.take_routes(fresh);
     }
 
     fn take_routes(&mut self, fresh: &Snapshot) {
         self.base.routing.clone_from(&fresh.routing);
         if let Some(routing) = &fresh.routing {
-            self.slices = store(routing.slices.clone());
+            self.slices = Store::of(routing.slices.clone());
             self.watch_slices(routes::query(&routing.services));
         }
     }
@@ -319,11 +296,6 @@ impl Live {
             self.seen.push(events);
         }
     }
-}
-
-pub(super) fn store<K: ResourceExt>(objects: impl IntoIterator<Item = K>) -> Store<K> {
-    let objects = objects.into_iter().map(|object| (object.name_any(), object)).collect();
-    Store { objects, relisted: BTreeMap::new() }
 }
 
 pub(super) fn watch<K>(

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
 
-use super::live::{Place, Seen, Store, store, watch, watch_api};
+use super::live::{Place, Seen, Store, watch, watch_api};
 use super::{Rollout, workload};
 use crate::cluster::{self, Cluster};
 use crate::rollout::observe::Snapshot;
@@ -59,11 +59,11 @@ impl Stores {
     /// Takes over what a fresh look showed.
     pub(super) fn refresh(&mut self, look: &Look) {
         match &look.set {
-            Set::Stateful(set) => self.stateful = store([set.as_ref().clone()]),
-            Set::Daemon(set) => self.daemon = store([set.as_ref().clone()]),
+            Set::Stateful(set) => self.stateful = Store::of([set.as_ref().clone()]),
+            Set::Daemon(set) => self.daemon = Store::of([set.as_ref().clone()]),
         }
-        self.revisions = look.revisions.clone().map(store);
-        self.nodes = look.nodes.clone().map(store);
+        self.revisions = look.revisions.clone().map(Store::of);
+        self.nodes = look.nodes.clone().map(Store::of);
     }
 
     pub(super) fn take(&mut self, seen: SeenSet) {

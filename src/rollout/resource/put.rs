@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, Unexpected};
-use serde_json::Value;
+use serde::de::Deserializer;
 
 use super::source::{names, names_schema};
 use super::{Error, Source, Version, artifact};
@@ -48,19 +47,19 @@ pub struct PutParams {
     pub containers: BTreeMap<String, String>,
     /// How many workloads are rolled at a time, 1 to 50. No further one is begun when one has failed.
     #[serde(deserialize_with = "at_once")]
-    #[schemars(schema_with = "seconds_schema")]
+    #[schemars(schema_with = "cluster::whole_number_schema")]
     pub max_parallel: u64,
     /// How many seconds the new pods may take to be ready, 0 to 86400; 0 writes the image and does
     /// not wait.
     #[serde(deserialize_with = "wait_seconds")]
-    #[schemars(schema_with = "seconds_schema")]
+    #[schemars(schema_with = "cluster::whole_number_schema")]
     pub wait_until_ready: u64,
     /// How the old pods leave: `auto`, `detached`, `rolling` or `none`.
     pub drain: Drain,
     /// How many seconds old pods go on serving after the last endpoint named them, 1 to 3600. Less
     /// than 5 trusts every node to be quick.
     #[serde(deserialize_with = "drain_seconds")]
-    #[schemars(schema_with = "seconds_schema")]
+    #[schemars(schema_with = "cluster::whole_number_schema")]
     pub drain_wait: u64,
     /// Preflight rules that may not stop the rollout, by id, one or a list. Default: none.
     #[serde(deserialize_with = "names")]
@@ -75,7 +74,7 @@ pub struct PutParams {
     /// For how many seconds the new pods must hold still once they all serve, 0 to 3600: no restart,
     /// and no pod that loses its readiness twice.
     #[serde(deserialize_with = "settle_seconds")]
-    #[schemars(schema_with = "seconds_schema")]
+    #[schemars(schema_with = "cluster::whole_number_schema")]
     pub settle: u64,
     /// A few new pods go first and are watched; the others follow when all is well, and no old pod is
     /// touched before. Default: none.
@@ -190,7 +189,7 @@ impl PutParams {
 }
 
 fn at_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    Ok(number(deserializer, "a whole number, 1 or more")?.unwrap_or(1))
+    Ok(cluster::whole_number(deserializer, "a whole number, 1 or more")?.unwrap_or(1))
 }
 
 fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -207,26 +206,7 @@ fn drain_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
 
 /// Reads whole seconds. Pipelines pass variables as text, and unset ones as null or as nothing.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    number(deserializer, "whole seconds, 0 or more")
-}
-
-fn number<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    expected: &'static str,
-) -> Result<Option<u64>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    let read = match &value {
-        Value::Null => return Ok(None),
-        Value::String(text) if text.trim().is_empty() => return Ok(None),
-        Value::String(text) => text.trim().parse().ok(),
-        Value::Number(number) => number.as_u64(),
-        _ => None,
-    };
-    read.map(Some).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("something else"), &expected))
-}
-
-fn seconds_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["integer", "string", "null"], "minimum": 0})
+    cluster::whole_number(deserializer, "whole seconds, 0 or more")
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde_json::Value;
@@ -14,36 +13,11 @@ use crate::cluster::{self, Cluster};
 use crate::registry;
 use crate::rollout::{Kind, Target, driver};
 
+cluster::with_cluster_keys! {
 /// Where the workloads are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// A kubeconfig, pasted. Excludes `server`, `token` and `certificate_authority`. Without any of
-    /// these: the service account of the pod that runs this.
-    #[serde(default, deserialize_with = "cluster::text_or_mapping")]
-    #[schemars(schema_with = "cluster::text_or_mapping_schema")]
-    pub kubeconfig: Option<SecretString>,
-    /// The URL of the API server; needs `token`.
-    #[serde(default, deserialize_with = "cluster::optional_text")]
-    pub server: Option<String>,
-    /// A service account's token; needs `server`.
-    #[serde(default, deserialize_with = "cluster::optional_secret")]
-    #[schemars(with = "Option<String>")]
-    pub token: Option<SecretString>,
-    /// The certificates that `server` is trusted by, as PEM text or base64 of it. Default: the
-    /// system's.
-    #[serde(default, deserialize_with = "cluster::optional_text")]
-    pub certificate_authority: Option<String>,
-    /// The context of the kubeconfig to use. Default, also when empty: its current one.
-    #[serde(default, deserialize_with = "cluster::optional_text")]
-    pub context: Option<String>,
-    /// Talk to a server whose certificate nobody vouches for. Default: false.
-    #[serde(default, deserialize_with = "cluster::flag")]
-    #[schemars(schema_with = "cluster::flag_schema")]
-    pub insecure_skip_tls_verify: bool,
-    /// The workloads' namespace. Default: the context's, else `default`.
-    #[serde(default, deserialize_with = "cluster::optional_text")]
-    pub namespace: Option<String>,
     /// The Deployment's name, or a list of names. Exactly one of this, `statefulset`, `daemonset` and
     /// `selector`.
     #[serde(default, deserialize_with = "names")]
@@ -78,6 +52,7 @@ pub struct Source {
     #[schemars(schema_with = "cluster::flag_schema")]
     pub debug: bool,
 }
+}
 
 impl Source {
     /// Refuses names before they become part of a URL.
@@ -86,7 +61,7 @@ impl Source {
         let lists = || lists().chain([("container", &self.container)]);
         let all = lists().flat_map(|(key, names)| names.iter().map(move |name| (key, name)));
         let mut all = all.chain(self.namespace.iter().map(|name| ("namespace", name)));
-        if let Some((key, value)) = all.find(|(_, name)| !is_name(name)) {
+        if let Some((key, value)) = all.find(|(_, name)| !cluster::is_name(name)) {
             return Err(Error::Name { key, value: value.clone() });
         }
         for (key, names) in lists() {
@@ -120,16 +95,7 @@ impl Source {
 
     /// Connects to the cluster that the keys describe.
     pub(super) async fn connect(&self) -> Result<Cluster, cluster::Error> {
-        cluster::connect(&cluster::Access {
-            kubeconfig: self.kubeconfig.clone(),
-            server: self.server.clone(),
-            token: self.token.clone(),
-            certificate_authority: self.certificate_authority.clone(),
-            context: self.context.clone(),
-            insecure_skip_tls_verify: self.insecure_skip_tls_verify,
-            namespace: self.namespace.clone(),
-        })
-        .await
+        cluster::connect(&self.access()).await
     }
 
     /// Returns what is rolled, in the namespace that the connection settled on: one or more.
@@ -171,31 +137,9 @@ pub(super) fn names_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": ["string", "array", "null"], "items": {"type": "string"}})
 }
 
-/// Returns whether `text` is an RFC 1123 subdomain, which every name here is.
-fn is_name(text: &str) -> bool {
-    let is_allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    bytes.len() <= 253
-        && bytes.iter().copied().all(is_allowed)
-        && is_end(bytes.first())
-        && is_end(bytes.last())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn name_cannot_leave_its_place_in_a_url() {
-        for good in ["app", "a", "web-1", "a.b"] {
-            assert!(is_name(good), "{good}");
-        }
-        for bad in ["", "App", "a/b", "../pods", "a b", "-a", "a?x", "a%2f", &"a".repeat(254)] {
-            assert!(!is_name(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn one_way_to_name_workloads_is_required() {
