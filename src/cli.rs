@@ -17,11 +17,14 @@ use crate::failure::Failure;
 use crate::log::Log;
 
 pub mod access;
+pub mod build;
+pub mod builds;
 pub mod diff;
 pub mod digest;
 pub mod harness;
 pub mod history;
 pub mod live;
+pub mod log;
 pub mod mapping;
 pub mod order;
 pub mod output;
@@ -46,6 +49,9 @@ enum Command {
     Roll(roll::Args),
     Status(status::Args),
     History(history::Args),
+    Build(build::Args),
+    Builds(builds::Args),
+    Log(log::Args),
     Harness(harness::Args),
 }
 
@@ -138,6 +144,9 @@ async fn dispatch(command: Command, surroundings: &Surroundings) -> anyhow::Resu
         Command::Diff(args) => asking(diff::run(args, surroundings), surroundings).await,
         Command::History(args) => asking(history::run(args, surroundings), surroundings).await,
         Command::Status(args) => asking(status::run(args, surroundings), surroundings).await,
+        Command::Builds(args) => asking(builds::run(args, surroundings), surroundings).await,
+        Command::Build(args) => build::run(args, surroundings).await,
+        Command::Log(args) => log::run(args, surroundings).await,
         Command::Plan(args) => asking(plan::run(args, surroundings), surroundings).await,
         Command::Roll(args) => roll::run(args, surroundings).await,
         Command::Harness(args) => harness::run(args, surroundings).await,

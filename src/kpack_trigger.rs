@@ -1,51 +1,80 @@
-//! The `kpack-trigger` resource type: not built yet, and its executables say so.
+//! The `kpack-trigger` resource type: check tells which builds of a kpack Image there are, get what one
+//! of them was, put has a build made and waits for its verdict. kpack's own objects are in `kpack`.
+//!
+//! | module | what it decides | I/O |
+//! |---|---|---|
+//! | `source`, `order`, `manifest` | what is asked | the last reads a file of the step |
+//! | [`version`] | which builds are new | none |
+//! | [`patch`] | what is written | none |
+//! | [`mine`] | which build is the one that was asked for | none |
+//! | [`follow`] | how a build that is watched stands, and what is worth saying | none |
+//! | [`cause`], [`report`] | whose fault a failure is, and the words | none |
+//! | [`driver`] | nothing | all |
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use crate::concourse::{Context, Resource, Response};
+use crate::failure::Failure;
 
-use crate::concourse::{AnyVersion, Context, Resource, Response};
-use crate::failure::{Explain, Failure};
+pub mod cause;
+mod check;
+pub mod driver;
+mod error;
+pub mod follow;
+mod get;
+mod manifest;
+pub mod mine;
+pub mod order;
+pub mod patch;
+mod put;
+pub mod record;
+pub mod report;
+mod source;
+pub mod tail;
+pub mod version;
+mod wrong;
+
+pub use error::Error;
+pub use get::GetParams;
+pub use order::Order;
+pub use put::PutParams;
+pub use source::Source;
+pub use version::Version;
+pub use wrong::Wrong;
 
 /// The resource type.
+#[derive(Clone, Copy, Debug)]
 pub struct KpackTrigger;
-
-/// Any source: none of its keys means anything yet.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-pub struct Source(Map<String, Value>);
-
-/// The answer of every step.
-#[derive(Debug, thiserror::Error)]
-#[error("kpack-trigger is not built yet: this version of rollway cannot {0}")]
-pub struct NotBuilt(&'static str);
-
-impl Explain for NotBuilt {
-    fn hint(&self) -> Option<String> {
-        Some("watch the image that kpack publishes with the `image-digest` resource instead".to_owned())
-    }
-}
 
 impl Resource for KpackTrigger {
     type Source = Source;
-    type Version = AnyVersion;
-    type GetParams = Source;
-    type PutParams = Source;
+    type Version = Version;
+    type GetParams = GetParams;
+    type PutParams = PutParams;
 
-    async fn check(&self, _: Source, _: Option<AnyVersion>, _: &Context) -> Result<Vec<AnyVersion>, Failure> {
-        Err(NotBuilt("watch kpack builds").into())
+    async fn check(
+        &self,
+        source: Source,
+        cursor: Option<Version>,
+        context: &Context,
+    ) -> Result<Vec<Version>, Failure> {
+        check::run(&source, cursor.as_ref(), context).await
     }
 
     async fn get(
         &self,
-        _: Source,
-        _: AnyVersion,
-        _: Source,
-        _: &Context,
-    ) -> Result<Response<AnyVersion>, Failure> {
-        Err(NotBuilt("fetch a kpack build").into())
+        source: Source,
+        version: Version,
+        params: GetParams,
+        context: &Context,
+    ) -> Result<Response<Version>, Failure> {
+        get::run(&source, version, params, context).await
     }
 
-    async fn put(&self, _: Source, _: Source, _: &Context) -> Result<Response<AnyVersion>, Failure> {
-        Err(NotBuilt("start a kpack build").into())
+    async fn put(
+        &self,
+        source: Source,
+        params: PutParams,
+        context: &Context,
+    ) -> Result<Response<Version>, Failure> {
+        put::run(&source, &params, context).await
     }
 }

@@ -8,6 +8,7 @@
 //! | [`image`] | what an image says about itself | where it came from |
 //! | [`unpack`] | how layers become a directory | where they come from |
 //! | [`probe`] | load and metrics over HTTP | what is probed, and why |
+//! | [`kpack`] | kpack's objects as they are served | who asks, and what for |
 //! | [`cluster`] | kubeconfig, contexts, the client | what is done with it |
 //! | [`image_digest`], [`kpack_trigger`], [`rollout`] | one resource type each | each other |
 //! | [`harness`] | how Concourse runs executables and pipelines | what they do |
@@ -21,6 +22,7 @@ pub mod failure;
 pub mod harness;
 pub mod image;
 pub mod image_digest;
+pub mod kpack;
 pub mod kpack_trigger;
 pub mod log;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! What every resource executable owes Concourse, shown on the one that does nothing else.
+//! What every resource executable owes Concourse, shown on one of them.
 
 use std::fs::OpenOptions;
 use std::time::{Duration, Instant};
@@ -16,8 +16,7 @@ fn step_is_found_by_name_and_by_argument() {
     assert_snapshot!(by_name, @r"
     exit 1
     --- stderr
-    error: kpack-trigger is not built yet: this version of rollway cannot watch kpack builds
-    hint: watch the image that kpack publishes with the `image-digest` resource instead
+    error: `source.image` is missing
     ");
 }
 

@@ -12,7 +12,9 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        applies: |path| is_in(path, &["concourse"]) || is_pure_rollout(path),
+        applies: |path| {
+            is_in(path, &["concourse", "kpack"]) || is_pure_rollout(path) || is_pure_trigger(path)
+        },
         forbidden: &[
             "kube::Api",
             "kube::Client",
@@ -79,6 +81,12 @@ fn is_pure_rollout(path: &str) -> bool {
         .any(|module| is_in(path, &[&format!("rollout/{module}")]))
 }
 
+fn is_pure_trigger(path: &str) -> bool {
+    ["version", "patch", "mine", "follow", "cause", "tail", "report", "record", "order", "manifest", "error"]
+        .iter()
+        .any(|module| is_in(path, &[&format!("kpack_trigger/{module}")]))
+}
+
 /// Returns one line per broken rule.
 fn broken(path: &str, source: &str) -> Vec<String> {
     let code = without_comments(source);
@@ -139,6 +147,9 @@ fn each_rule_is_broken_by_what_it_forbids() {
         ("rollout/plan/steps.rs", "let now = std::process::id();"),
         ("registry/client.rs", "use crate::concourse::Context;"),
         ("registry.rs", "use k8s_openapi::api::core::v1::Pod;"),
+        ("kpack/build.rs", "use kube::Api;"),
+        ("kpack_trigger/mine.rs", "use kube::api::ListParams;"),
+        ("kpack_trigger/tail.rs", "let (send, receive) = tokio::sync::watch::channel(0);"),
         ("image_digest/check.rs", "use oci_client::Reference;"),
         ("image_digest/check.rs", "use reqwest::Client;"),
         ("probe/load.rs", "use kube::Api;"),
@@ -156,6 +167,7 @@ fn comments_and_neighbours_break_nothing() {
     for (path, source) in [
         ("concourse.rs", "//! Never std::fs here.\n/// Nor tokio::spawn."),
         ("rollout/driver.rs", "use kube::Api;"),
+        ("kpack_trigger/driver/live.rs", "use kube::api::Api;"),
         ("registry/client.rs", "use reqwest::Client; let url = \"https://a//b\";"),
         ("concourse/metadata.rs", "let environment = 1;"),
         ("main.rs", "std::env::args_os()"),

@@ -3,6 +3,7 @@
 //! demand.
 
 pub(crate) mod apiserver;
+pub(crate) mod kpack;
 pub(crate) mod registry;
 pub(crate) mod sets;
 pub(crate) mod shop;

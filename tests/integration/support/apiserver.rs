@@ -11,15 +11,15 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::serve::Listener;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, oneshot};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::server::TlsStream;
+
+mod groups;
+mod logs;
+mod merge;
+mod tls;
 
 /// The token that a server with [`ApiServer::with_token`] accepts.
 pub(crate) const TOKEN: &str = "canary-token-d6f1";
@@ -29,6 +29,8 @@ const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubject";
 
 /// In the place of an object's path: all watches end.
 const EXPIRED: &str = "expired";
+/// The same, without a word.
+const ENDED: &str = "ended";
 
 /// A running server; dropping it stops it.
 pub(crate) struct ApiServer {
@@ -59,6 +61,7 @@ struct World {
     /// The answer to pods that are only tried, where it is no.
     trial: Option<(u16, String, String)>,
     version: u64,
+    logs: logs::Logs,
     changes: broadcast::Sender<(String, Value)>,
 }
 
@@ -91,6 +94,7 @@ impl ApiServer {
             token: None,
             trial: None,
             version: 100,
+            logs: logs::Logs::default(),
             changes: broadcast::channel(256).0,
         }));
         let app = Router::new().fallback(answer).with_state(shared.clone());
@@ -103,7 +107,7 @@ impl ApiServer {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 started.send(listener.local_addr().unwrap()).unwrap();
                 tokio::select! {
-                    () = serve(listener, certified, app) => {}
+                    () = tls::serve(listener, certified, app) => {}
                     _ = stopped => {}
                 }
             });
@@ -157,6 +161,12 @@ impl ApiServer {
         self.world().scripted.push(Scripted { method, path: path.to_owned(), status, body, left: times });
     }
 
+    /// Ends all watches without a word, as an API server does that is stopped.
+    pub(crate) fn end_watches(&self) {
+        // Nobody may be watching.
+        let _ = self.world().changes.send((ENDED.to_owned(), Value::Null));
+    }
+
     /// Refuses every object that is created for trial.
     pub(crate) fn refuse_trials(&self, (status, reason, message): (u16, &str, &str)) {
         self.world().trial = Some((status, reason.to_owned(), message.to_owned()));
@@ -180,48 +190,6 @@ impl ApiServer {
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.shared.lock().unwrap()
-    }
-}
-
-async fn serve(listener: TcpListener, certified: Option<rcgen::CertifiedKey<rcgen::KeyPair>>, app: Router) {
-    match certified {
-        None => axum::serve(listener, app).await.unwrap(),
-        Some(certified) => {
-            let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-            let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-            let config = ServerConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![certified.cert.der().clone()], key)
-                .unwrap();
-            let tls = Tls { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
-            axum::serve(tls, app).await.unwrap();
-        }
-    }
-}
-
-struct Tls {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl Listener for Tls {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        loop {
-            let (stream, address) = self.listener.accept().await.unwrap();
-            // A client that does not trust the certificate hangs up; the next one may.
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 }
 
@@ -254,8 +222,10 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
                 "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
             axum::Json(version).into_response()
         }
-        Method::GET if path == "/apis" => {
-            axum::Json(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})).into_response()
+        Method::GET if path == "/apis" => axum::Json(world.groups()).into_response(),
+        Method::GET if path.ends_with("/log") => {
+            drop(world);
+            logs::answer(&shared, &path, &query)
         }
         Method::GET => world.read(&path, &query),
         Method::POST if path.starts_with(REVIEWS) => {
@@ -272,8 +242,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         Method::POST if is_tried => {
             (StatusCode::CREATED, axum::Json(serde_json::from_slice::<Value>(&body).unwrap())).into_response()
         }
-        Method::POST if path.ends_with("/leases") => world.create(&path, &body),
+        Method::POST if path.ends_with("/leases") || path.ends_with("/images") => world.create(&path, &body),
         Method::PATCH if is_tried => world.read(&path, ""),
+        Method::PATCH if merge::is_merge(&parts.headers) => world.merge(&path, &body),
         Method::PATCH => world.patch(&path, &body),
         Method::DELETE => world.delete(&path),
         _ => refused(405, "MethodNotAllowed", "this server cannot do that"),
@@ -348,6 +319,9 @@ impl World {
                 let (path, event) = changes.recv().await.ok()?;
                 if path == EXPIRED {
                     return Some((line(&event), None));
+                }
+                if path == ENDED {
+                    return None;
                 }
                 if filter.fits(&path, &event["object"]) {
                     return Some((line(&event), Some((changes, filter))));
@@ -481,6 +455,8 @@ fn collection(path: &str) -> Option<(String, String)> {
         "ingresses" => "Ingress",
         "networkpolicies" => "NetworkPolicy",
         "nodes" => "Node",
+        "images" => "Image",
+        "builds" => "Build",
         "poddisruptionbudgets" => "PodDisruptionBudget",
         _ => return None,
     };

@@ -1,0 +1,150 @@
+//! `rollway build`: how the newest build of an Image stands; a build asked for; a build followed.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Surroundings;
+use super::access::ClusterArgs;
+use super::output::{Output, OutputArgs};
+use crate::exit::Code;
+use crate::failure::{Explain, Failure};
+use crate::kpack::{Build, State};
+use crate::kpack_trigger::driver::{self, Place, Site};
+use crate::kpack_trigger::{Order, Version, record};
+
+/// Show the newest build of a kpack Image, have a new one made, or follow one to its verdict
+#[derive(clap::Args)]
+pub struct Args {
+    /// The Image's name
+    image: String,
+    /// Have a build made, even if nothing changed
+    #[arg(short, long)]
+    trigger: bool,
+    /// Show the log and wait for the verdict
+    #[arg(short, long)]
+    follow: bool,
+    /// How many seconds to wait at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    /// How often a build that the infrastructure failed is begun again
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
+    retry: u32,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// When the build fails, or cannot be asked for.
+pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
+    let cluster = args.cluster.connect(surroundings).await?;
+    let place = Place::at(cluster, args.image.clone(), None).await.map_err(Failure::from)?;
+    let interrupted = surroundings.interrupted.clone();
+    let site = Site { place: &place, log: &surroundings.log, interrupted };
+    let order = Order {
+        trigger: args.trigger,
+        wait: args.follow,
+        logs: true,
+        timeout: Duration::from_secs(args.timeout),
+        retry: args.retry,
+        ..Order::default()
+    };
+    let build = if args.trigger {
+        driver::build(&site, &order).await.map_err(Failure::from)?
+    } else {
+        let newest = newest(&place).await?;
+        if args.follow && newest.state == State::Running {
+            driver::follow(&site, &order, &newest).await.map_err(Failure::from)?
+        } else {
+            newest
+        }
+    };
+    match args.output.output {
+        Output::Json => surroundings.print(document(&build))?,
+        Output::Text => {
+            for line in shown(&build, &place.link(&build)) {
+                surroundings.print(line)?;
+            }
+        }
+    }
+    Ok(if build.state == State::Failed { Code::Failed } else { Code::Done })
+}
+
+/// Returns the newest build, or says that there is none.
+pub(super) async fn newest(place: &Place) -> anyhow::Result<Build> {
+    let mut builds = place.builds().await.map_err(Failure::from)?;
+    if builds.is_empty() {
+        let image = place.image().await.map_err(Failure::from)?;
+        return Err(Failure::from(NoBuilds { image: image.name }).into());
+    }
+    Ok(builds.remove(builds.len() - 1))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the Image `{image}` has no builds yet")]
+struct NoBuilds {
+    image: String,
+}
+
+impl Explain for NoBuilds {
+    fn hint(&self) -> Option<String> {
+        Some(format!("`rollway build {} --trigger` waits for the first one", self.image))
+    }
+}
+
+/// Returns a build as one word: how it stands.
+pub(super) const fn word(state: State) -> &'static str {
+    match state {
+        State::Running => "running",
+        State::Succeeded => "succeeded",
+        State::Failed => "failed",
+    }
+}
+
+fn shown(build: &Build, link: &str) -> Vec<String> {
+    let mut rows = vec![("state".to_owned(), word(build.state).to_owned())];
+    rows.extend(build.image.as_ref().map(|image| ("image".to_owned(), image.to_string())));
+    if build.state != State::Succeeded && !build.condition.words().is_empty() {
+        rows.push(("kpack says".to_owned(), build.condition.words()));
+    }
+    rows.extend(record::fields(build, link).into_iter().map(|field| (field.name, field.value)));
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.into_iter().map(|(name, value)| format!("{name:<width$} {value}")).collect()
+}
+
+/// Returns a build as a program reads it.
+pub(super) fn document(build: &Build) -> Value {
+    json!({
+        "version": Version::of(build),
+        "name": build.name,
+        "state": word(build.state),
+        "reasons": build.reasons,
+        "why": build.why(),
+        "commit": build.origin.commit,
+        "buildpacks": build.buildpacks,
+        "run_image": build.run_image,
+        "seconds": build.seconds(),
+        "created": build.created.map(|time| time.to_string()),
+        "message": build.condition.words(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kpack::fixtures::{mk_build, mk_failed};
+
+    #[test]
+    fn a_build_is_shown_with_what_it_published_or_what_kpack_says() {
+        let lines = shown(&mk_build(3), "");
+        assert!(lines[0].ends_with("succeeded") && lines[1].contains("r.example/app@sha256:"), "{lines:?}");
+        let lines = shown(&mk_failed(3), "");
+        assert!(lines.iter().any(|line| line.ends_with("Failed: no")), "{lines:?}");
+        assert_eq!(document(&mk_failed(3))["version"], json!({"build": "3", "uid": "uid-3"}));
+    }
+}

@@ -1,0 +1,73 @@
+//! `rollway log`: the log of a build on stdout, all steps of it, as long as its pod is there.
+
+use std::time::Duration;
+
+use super::Surroundings;
+use super::access::ClusterArgs;
+use super::build::newest;
+use crate::executable::colour;
+use crate::exit::Code;
+use crate::failure::Failure;
+use crate::kpack::{Build, State};
+use crate::kpack_trigger::driver::log::Written;
+use crate::kpack_trigger::driver::{self, Place, Site};
+use crate::kpack_trigger::{Error, Order};
+use crate::log::Log;
+
+/// Show the log of a build of a kpack Image
+#[derive(clap::Args)]
+pub struct Args {
+    /// The Image's name
+    image: String,
+    /// The build's number [default: the newest]
+    #[arg(short, long, value_name = "NUMBER")]
+    build: Option<u64>,
+    /// Go on until the build has its verdict
+    #[arg(short, long)]
+    follow: bool,
+    /// How many seconds to follow at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// When there is no such build, or its log is gone.
+pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
+    let cluster = args.cluster.connect(surroundings).await?;
+    let place = Place::at(cluster, args.image.clone(), None).await.map_err(Failure::from)?;
+    let build = match args.build {
+        None => newest(&place).await?,
+        Some(number) => numbered(&place, &args.image, number).await?,
+    };
+    let out = Log::to(colour::stream(std::io::stdout(), &surroundings.vars));
+    if args.follow && build.state == State::Running {
+        let order = Order { logs: true, timeout: Duration::from_secs(args.timeout), ..Order::default() };
+        let site = Site { place: &place, log: &out, interrupted: surroundings.interrupted.clone() };
+        driver::follow(&site, &order, &build).await.map_err(Failure::from)?;
+        return Ok(Code::Done);
+    }
+    let mut sink = |line: &str| out.line(line);
+    let written = tokio::select! {
+        written = place.write_log(&build, &mut sink) => written.map_err(Failure::from)?,
+        () = surroundings.interrupted.clone() => return Ok(Code::Interrupted),
+    };
+    match written {
+        Written::All => return Ok(Code::Done),
+        Written::NoPod => surroundings.log.line("the build's pod is gone, and its log with it"),
+        Written::Denied => surroundings.log.line("these credentials may not read logs (pods/log)"),
+    }
+    Ok(Code::Failed)
+}
+
+async fn numbered(place: &Place, image: &str, number: u64) -> anyhow::Result<Build> {
+    let builds = place.builds().await.map_err(Failure::from)?;
+    let known = builds.iter().map(Build::number_text).collect();
+    let found = builds.into_iter().rfind(|build| build.number == Some(number));
+    let missing = Error::NoBuild { build: number.to_string(), image: image.to_owned(), known };
+    Ok(found.ok_or_else(|| Failure::from(missing))?)
+}

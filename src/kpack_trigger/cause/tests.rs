@@ -1,0 +1,80 @@
+use super::*;
+use crate::kpack::fixtures::{mk_failed, recorded};
+
+fn of(case: &str) -> Cause {
+    let case = recorded(case);
+    explain(&case.build(), case.pod().as_ref())
+}
+
+#[test]
+fn every_recorded_failure_has_its_step_its_class_and_a_remedy() {
+    use Class::{Configuration, Infrastructure, Source, Time};
+    for (case, step, class, message, hint) in [
+        (
+            "fail-detect",
+            Some("detect"),
+            Source,
+            "ERROR: failed to detect: no buildpacks participating",
+            "buildpacks",
+        ),
+        (
+            "fail-build",
+            Some("build"),
+            Source,
+            "compilation failed: missing semicolon in Foo.java",
+            "log above",
+        ),
+        ("fail-push", Some("prepare"), Infrastructure, "Error verifying write access", "reaches the host"),
+        ("fail-git", Some("prepare"), Infrastructure, "unable to fetch references", "reaches the host"),
+        ("fail-rev", Some("prepare"), Source, "couldn't find remote ref \"no-such-branch\"", "`revision`"),
+        ("fail-env", None, Configuration, "a valid environment variable name", "variable's name"),
+        ("fail-sa", None, Configuration, "serviceaccounts \"nobody-here\" not found", "`service_account`"),
+        ("fail-pull-timeout", None, Time, "longer than the specified deadline", "buildTimeout"),
+    ] {
+        let cause = of(case);
+        assert_eq!((cause.step.as_deref(), cause.class), (step, class), "{case}");
+        assert!(cause.message.contains(message), "{case}: {}", cause.message);
+        assert!(!cause.message.contains("kubectl logs"), "{case}: {}", cause.message);
+        assert!(cause.hint.contains(hint), "{case}: {}", cause.hint);
+    }
+}
+
+#[test]
+fn without_a_right_to_see_pods_the_message_names_the_step() {
+    let build = recorded("fail-detect").build();
+    assert_eq!(explain(&build, None).step.as_deref(), Some("detect"));
+}
+
+fn ended(step: &str, reason: &str, code: i32, pod_reason: &str) -> Pod {
+    serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "p"},
+        "spec": {"initContainers": [{"name": step}], "containers": [{"name": "completion"}]},
+        "status": {"phase": "Failed", "reason": pod_reason, "initContainerStatuses": [
+            {"name": step, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+             "state": {"terminated": {"exitCode": code, "reason": reason}}}]},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn what_the_cluster_did_to_the_pod_is_not_the_fault_of_the_source() {
+    for (pod, class) in [
+        (ended("build", "Error", 137, ""), Class::Infrastructure),
+        (ended("build", "OOMKilled", 137, ""), Class::Configuration),
+        (ended("build", "Error", 1, "Evicted"), Class::Infrastructure),
+        (ended("build", "Error", 51, ""), Class::Source),
+        (ended("build", "ContainerStatusUnknown", 137, ""), Class::Infrastructure),
+    ] {
+        assert_eq!(explain(&mk_failed(1), Some(&pod)).class, class, "{pod:?}");
+    }
+}
+
+#[test]
+fn a_network_fault_in_the_words_of_an_application_is_no_fault_of_the_network() {
+    let mut build = mk_failed(1);
+    build.condition.message =
+        "Error: Container build terminated with error test failed: connection refused".to_owned();
+    assert_eq!(explain(&build, None).class, Class::Source);
+    build.condition.message = "Error: Container export terminated with error connection refused".to_owned();
+    assert_eq!(explain(&build, None).class, Class::Infrastructure);
+}

@@ -1,0 +1,228 @@
+//! Before a build runs: writes what is ordered into the Image, asks for the build, and finds it.
+
+use std::time::{Duration, Instant};
+
+use super::live::Live;
+use super::run::{Run, TICK};
+use crate::cluster;
+use crate::kpack::{Build, Dialect, Image, Kind, State};
+use crate::kpack_trigger::mine::{Answer, Request, newest, pending};
+use crate::kpack_trigger::order::Order;
+use crate::kpack_trigger::{Error, Wrong, patch, report};
+
+/// How many writes may come too late before it gives up.
+const RACES: u32 = 10;
+/// For how long nothing must happen after a change before it counts as nothing to build for.
+const QUIET: Duration = Duration::from_secs(3);
+/// After how long it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long a build that nobody waits for may take to begin.
+const BEGIN: Duration = Duration::from_secs(30);
+
+impl Run<'_> {
+    /// Makes the Image what is ordered; returns it, and whether it was written.
+    pub(super) async fn prepare(&self) -> Result<(Image, bool), Error> {
+        let Order { manifest, changes, .. } = self.order;
+        let mut written = false;
+        if let Some(manifest) = manifest {
+            manifest.inspect(self.dialect().await?, &self.place().cluster.namespace)?;
+            written |= self.write(&|image| patch::manifest(image, manifest)).await?.1;
+        }
+        let dialect = self.dialect().await?;
+        let (image, changed) = self.write(&|image| patch::changes(image, dialect, changes)).await?;
+        self.tell(&report::warnings(&image));
+        Ok((image, written || changed))
+    }
+
+    /// Settles on the version to speak in, before the first write.
+    async fn dialect(&self) -> Result<Dialect, Error> {
+        match self.patient(async || self.place().image().await).await {
+            Err(error) if error.is_no_image() && self.order.manifest.is_some() => {}
+            answer => drop(answer?),
+        }
+        Ok(self.place().dialect())
+    }
+
+    /// Patches the Image, on what is there at that very moment.
+    async fn write(
+        &self,
+        make: &dyn Fn(&Image) -> Result<Option<serde_json::Value>, Wrong>,
+    ) -> Result<(Image, bool), Error> {
+        for _ in 0..RACES {
+            let image = match self.patient(async || self.place().image().await).await {
+                Err(error) if error.is_no_image() => match self.make(error).await? {
+                    Some(image) => return Ok((image, true)),
+                    None => continue,
+                },
+                image => image?,
+            };
+            let Some(patch) = make(&image)? else { return Ok((image, false)) };
+            self.say(&format!("changes {} of the Image `{}`", patch::words(&patch), image.name));
+            match self.place().patch(Kind::Image, &image.name, &patch).await {
+                Ok(object) => return Ok((Image::of(&object, self.place().dialect()), true)),
+                Err(error) if lost_race(&error) => self.say("  somebody changed it meanwhile: once more"),
+                Err(error) if self.may_pass(&error) => tokio::time::sleep(TICK).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Races { image: self.place().image.clone(), times: RACES })
+    }
+
+    /// Makes the Image that is `missing`, where the order has one; `None` when somebody else just did.
+    async fn make(&self, missing: Error) -> Result<Option<Image>, Error> {
+        let Some(manifest) = &self.order.manifest else { return Err(missing) };
+        match self.place().create(manifest).await {
+            Ok(image) => {
+                self.say(&format!("made the Image `{}` from {}", image.name, manifest.path));
+                Ok(Some(image))
+            }
+            Err(error) if error.status() == Some(409) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the build that was asked for has begun, and asks for it where kpack has to be told.
+    pub(super) async fn find(&self, request: &Request, live: &mut Live) -> Result<Build, Error> {
+        let mut asking = Asking::default();
+        self.stage("the Image is as it was ordered, and its build has not begun");
+        let mut picture = self.look().await?;
+        loop {
+            let (image, builds) = &picture;
+            match request.look(image, builds) {
+                Answer::Found(build) => {
+                    self.tell(&report::found(&build, asking.has_asked));
+                    return Ok(*build);
+                }
+                Answer::Annotate(newest) => {
+                    if self.annotate(&newest, &mut asking).await? {
+                        // The trigger is lost if another build began meanwhile.
+                        picture = self.look().await?;
+                        continue;
+                    }
+                }
+                Answer::Quiet if asking.quiet.get_or_insert_with(Instant::now).elapsed() > QUIET => {
+                    return self.nothing(image, builds);
+                }
+                Answer::Quiet => {}
+                Answer::Wait => asking.quiet = None,
+            }
+            self.tell_pending(image, builds, &mut asking);
+            if let Some(queued) = self.is_late(image, builds)? {
+                return Ok(queued);
+            }
+            live.changed(TICK).await;
+            picture = self.picture(request, live).await?;
+        }
+    }
+
+    /// Returns what the watches show; what would be acted on is looked at afresh first.
+    async fn picture(&self, request: &Request, live: &Live) -> Result<(Image, Vec<Build>), Error> {
+        if let Some(image) = live.image() {
+            let builds = live.builds();
+            if matches!(request.look(&image, &builds), Answer::Wait | Answer::Found(_)) {
+                return Ok((image, builds));
+            }
+        }
+        self.look().await
+    }
+
+    /// Puts the trigger on the newest build; returns whether to look again at once.
+    async fn annotate(&self, newest: &Build, asking: &mut Asking) -> Result<bool, Error> {
+        asking.races += 1;
+        if asking.races > RACES {
+            return Err(Error::Races { image: self.place().image.clone(), times: RACES });
+        }
+        let value = format!("{} at {}", self.order.asker(), k8s_openapi::jiff::Timestamp::now());
+        let patch = patch::trigger(newest, self.place().dialect(), &value);
+        match self.place().patch(Kind::Build, &newest.name, &patch).await {
+            Ok(_) => {
+                asking.has_asked = true;
+                self.say(&report::asks(newest));
+                self.stage("a build was asked for and has not begun: kpack makes it all the same");
+                Ok(true)
+            }
+            // It was deleted, or deleted and made again.
+            Err(error) if error.status() == Some(404) || lost_race(&error) => Ok(true),
+            Err(error) if self.may_pass(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says whom the build is shared with, and what is waited for, when that lasts.
+    fn tell_pending(&self, image: &Image, builds: &[Build], asking: &mut Asking) {
+        if !asking.has_asked
+            && !asking.has_told_shared
+            && self.order.trigger
+            && let Some(newest) = newest(image, builds)
+            && let Some(value) = &newest.trigger
+        {
+            asking.has_told_shared = true;
+            self.say(&report::coalesces(newest, value));
+        }
+        let words = pending(image, builds);
+        if asking.words != words {
+            asking.words = words;
+            asking.since = Some(Instant::now());
+        } else if asking.since.is_some_and(|since| since.elapsed() > SILENCE) {
+            asking.since = None;
+            self.say(&format!("waiting: {}", asking.words));
+        }
+    }
+
+    /// Ends the wait when it is over: for those who do not wait, with the build that runs before.
+    fn is_late(&self, image: &Image, builds: &[Build]) -> Result<Option<Build>, Error> {
+        let passed = self.started.elapsed();
+        let newest = newest(image, builds);
+        let is_queued = newest.is_some_and(|build| {
+            build.state == State::Running && (build.trigger.is_some() || !self.order.trigger)
+        });
+        if !self.order.wait && is_queued {
+            let newest = newest.cloned();
+            let number = newest.as_ref().map(Build::number_text).unwrap_or_default();
+            self.say(&format!("not waiting: the build comes when build {number} has ended"));
+            return Ok(newest);
+        }
+        let limit = if self.order.wait { self.order.timeout } else { self.order.timeout.min(BEGIN) };
+        if passed < limit {
+            return Ok(None);
+        }
+        let why = pending(image, builds);
+        Err(Error::NotBegun { image: image.name.clone(), seconds: passed.as_secs(), why })
+    }
+
+    /// Answers with what is there when kpack has nothing to build.
+    fn nothing(&self, image: &Image, builds: &[Build]) -> Result<Build, Error> {
+        match newest(image, builds) {
+            Some(build) if build.state == State::Succeeded => {
+                self.say(&format!(
+                    "kpack builds nothing for that: what it builds from is as before (build {}); `trigger: true` \
+                     builds all the same",
+                    build.number_text()
+                ));
+                Ok(build.clone())
+            }
+            _ => Err(Error::NothingBuilt { image: image.name.clone() }),
+        }
+    }
+}
+
+/// What was said and done while a build was asked for.
+#[derive(Default)]
+struct Asking {
+    has_asked: bool,
+    has_told_shared: bool,
+    races: u32,
+    quiet: Option<Instant>,
+    words: String,
+    since: Option<Instant>,
+}
+
+/// Returns whether the write was made for a state, or an object, that is not there any more.
+fn lost_race(error: &cluster::Error) -> bool {
+    match error {
+        cluster::Error::Refused { status, .. } => {
+            status.code == 409 || (status.code == 422 && status.message.contains("metadata.uid"))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,362 @@
+//! One run: prepare, find the build, follow it to its verdict, and begin again where the
+//! infrastructure failed it. Silence of the API server is neither a success nor a failure.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::live::Live;
+use super::stream::Streamer;
+use super::{Place, Site};
+use crate::cluster;
+use crate::failure::chain;
+use crate::kpack::{Build, Image};
+use crate::kpack_trigger::cause::{Class, explain};
+use crate::kpack_trigger::follow::{Standing, own_pod, standing, trouble};
+use crate::kpack_trigger::mine::{Begin, Request, begin, newest};
+use crate::kpack_trigger::order::Order;
+use crate::kpack_trigger::{Error, report};
+
+/// How long to wait for news before clocks are looked at.
+pub(super) const TICK: Duration = Duration::from_millis(500);
+/// How long the API server may be out of sight before the verdict counts as unknown.
+const BLIND: Duration = Duration::from_secs(60);
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(15);
+/// For how long after trouble a refusal may be part of it: an API server that has just started knows
+/// neither tokens nor roles for a moment.
+const WARMING: Duration = Duration::from_secs(30);
+/// How long a pod may be kept from going on; kpack itself waits without end.
+const STUCK: Duration = Duration::from_secs(300);
+/// How long a pause a build that the infrastructure failed gets.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long the last lines of a step may take to be fetched.
+const TAIL: Duration = Duration::from_millis(400);
+
+/// Has a build made as ordered.
+pub(super) async fn build(site: &Site<'_>, order: &Order) -> Result<Build, Error> {
+    let run = Run::new(site, order, "nothing was asked for");
+    run.or_interrupted(run.whole()).await
+}
+
+/// Follows a build that is there.
+pub(super) async fn follow(site: &Site<'_>, order: &Order, build: &Build) -> Result<Build, Error> {
+    let run = Run::new(site, order, "nothing was asked for");
+    let mut live = Live::start(site.place);
+    run.or_interrupted(async {
+        run.follow(build, &mut live).await?.map_err(|(build, error)| {
+            drop(build);
+            error
+        })
+    })
+    .await
+}
+
+/// How a build ended: well, or with what it was then and why it failed.
+type Verdict = Result<Build, (Box<Build>, Error)>;
+
+/// One run.
+pub(super) struct Run<'a> {
+    site: &'a Site<'a>,
+    pub(super) order: &'a Order,
+    pub(super) started: Instant,
+    /// What is left behind if it ends now.
+    stage: Mutex<String>,
+    /// When the API server last gave no answer.
+    troubled: Mutex<Option<Instant>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(site: &'a Site<'a>, order: &'a Order, stage: &str) -> Self {
+        let stage = Mutex::new(stage.to_owned());
+        Self { site, order, started: Instant::now(), stage, troubled: Mutex::default() }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        self.site.place
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        self.site.log.line(line);
+    }
+
+    pub(super) fn tell(&self, lines: &[String]) {
+        for line in lines {
+            self.say(line);
+        }
+    }
+
+    pub(super) fn stage(&self, words: &str) {
+        words.clone_into(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    async fn or_interrupted(&self, work: impl Future<Output = Result<Build, Error>>) -> Result<Build, Error> {
+        let work = work.fuse();
+        let mut interrupted = self.site.interrupted.clone().fuse();
+        futures::pin_mut!(work);
+        futures::select_biased! {
+            result = work => result,
+            () = interrupted => {
+                let state = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Err(Error::Interrupted { state })
+            }
+        }
+    }
+
+    async fn whole(&self) -> Result<Build, Error> {
+        // A build that begins right after the write is ours: what was there is told by a list from before.
+        let before = self.patient(async || self.place().builds().await).await?;
+        let (image, changed) = self.prepare().await?;
+        let builds =
+            if changed { before } else { self.patient(async || self.place().builds().await).await? };
+        let mut live = Live::start(self.place());
+        let mut build = match begin(&image, &builds, changed, self.order.trigger) {
+            Begin::Done(build) => {
+                self.say(&format!("built already: {}", report::success(&build)));
+                return Ok(*build);
+            }
+            Begin::Join(build) => {
+                self.say("a build with all of that is under way:");
+                self.tell(&report::found(&build, false));
+                *build
+            }
+            Begin::Ask(request) => self.find(&request, &mut live).await?,
+        };
+        if !self.order.wait {
+            return Ok(build);
+        }
+        for retries in 0.. {
+            let (ended, error) = match self.follow(&build, &mut live).await? {
+                Ok(build) => return Ok(build),
+                Err(failed) => failed,
+            };
+            let is_infrastructure =
+                matches!(&error, Error::Failed { cause, .. } if cause.class == Class::Infrastructure);
+            if retries >= self.order.retry || !is_infrastructure {
+                return Err(error);
+            }
+            self.say(&format!("retry {} of {}: {}", retries + 1, self.order.retry, chain(&error)));
+            tokio::time::sleep(PAUSE).await;
+            build = self.again(&ended, &mut live).await?;
+        }
+        Ok(build)
+    }
+
+    /// Joins the build that came after `failed`, or asks for one.
+    async fn again(&self, failed: &Build, live: &mut Live) -> Result<Build, Error> {
+        let image = self.patient(async || self.place().image().await).await?;
+        let builds = self.patient(async || self.place().builds().await).await?;
+        match newest(&image, &builds) {
+            Some(next) if next.number > failed.number && next.uid != failed.uid => {
+                self.tell(&report::found(next, false));
+                Ok(next.clone())
+            }
+            _ => self.find(&Request::new(&image, &builds, true), live).await,
+        }
+    }
+
+    /// Follows a build to its verdict.
+    async fn follow(&self, build: &Build, live: &mut Live) -> Result<Verdict, Error> {
+        self.stage(&format!("build `{}` goes on in the cluster", build.name));
+        let mut streamer = self.order.logs.then(|| Streamer::start(self.place(), self.site.log));
+        let mut stuck = Stuck::default();
+        let mut latest = build.clone();
+        loop {
+            let (builds, pods) = (live.builds(), live.pods());
+            let pod = own_pod(&latest, &pods).cloned();
+            if let Some(streamer) = &streamer {
+                streamer.show(pod.as_ref());
+            }
+            // The watch has told of nothing yet, or of something that needs a second look.
+            let known = if builds.is_empty() { vec![latest.clone()] } else { builds };
+            match standing(&latest, &known, &pods) {
+                Standing::Running(build) => latest = *build,
+                Standing::Succeeded(build) => {
+                    if let Some(streamer) = &mut streamer {
+                        streamer.show(self.pod_of(&build, pod).await.as_ref());
+                        streamer.finish().await;
+                    }
+                    self.say(&report::success(&build));
+                    return Ok(Ok(*build));
+                }
+                Standing::Failed(build) => {
+                    let pod = self.pod_of(&build, pod).await;
+                    let error = self.failed(&build, pod.as_ref(), streamer).await;
+                    return Ok(Err((build, error)));
+                }
+                Standing::Phantom(_) | Standing::Deleted { .. } => {
+                    if let Some(error) = self.lost(&latest).await? {
+                        return Err(error);
+                    }
+                }
+            }
+            self.watch_clocks(&latest, trouble(&latest, &pods), &mut stuck, live).await?;
+            live.changed(TICK).await;
+        }
+    }
+
+    /// Returns the build's pod; a build may be faster than the watch on pods.
+    async fn pod_of(&self, build: &Build, seen: Option<Pod>) -> Option<Pod> {
+        if seen.is_some() || build.pod.is_none() {
+            return seen;
+        }
+        let pods = tokio::time::timeout(TAIL, self.place().pods()).await.ok()?.ok()?;
+        own_pod(build, &pods).cloned()
+    }
+
+    /// Tells a failure: the rest of the log, then the step, its last lines, and what to do.
+    async fn failed(&self, build: &Build, pod: Option<&Pod>, streamer: Option<Streamer>) -> Error {
+        let mut kept = None;
+        let cause = explain(build, pod);
+        if let Some(mut streamer) = streamer {
+            streamer.show(pod);
+            // A log that lags behind does not have its last lines yet.
+            let is_whole = streamer.finish().await;
+            kept = cause.step.as_deref().filter(|_| is_whole).and_then(|step| streamer.tail_of(step));
+        }
+        let tail = match (kept, &cause.step, &build.pod) {
+            (Some(lines), ..) => lines,
+            (None, Some(step), Some(pod)) => {
+                tokio::time::timeout(TAIL, self.place().tail(pod, step)).await.unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        self.tell(&report::failure(build, &cause, &tail));
+        Error::Failed { build: build.name.clone(), cause: Box::new(cause) }
+    }
+
+    /// Looks a second time at a build that seems gone; `None` when it is there after all.
+    async fn lost(&self, build: &Build) -> Result<Option<Error>, Error> {
+        let builds = self.patient(async || self.place().builds().await).await?;
+        let pods = self.place().pods().await.unwrap_or_default();
+        let name = build.name.clone();
+        Ok(match standing(build, &builds, &pods) {
+            Standing::Phantom(_) => Some(Error::Phantom { build: name }),
+            Standing::Deleted { again } => {
+                let image = self.patient(async || self.place().image().await).await;
+                match image {
+                    Err(error) if error.is_no_image() => {
+                        Some(Error::ImageGone { image: self.place().image.clone(), again: false })
+                    }
+                    Ok(image) if build.owner.as_ref().is_some_and(|owner| *owner != image.uid) => {
+                        Some(Error::ImageGone { image: image.name, again: true })
+                    }
+                    _ => Some(Error::Deleted { build: name, again }),
+                }
+            }
+            _ => None,
+        })
+    }
+
+    /// Says what keeps the build, and ends the wait when it has lasted too long.
+    async fn watch_clocks(
+        &self,
+        build: &Build,
+        trouble: Option<String>,
+        stuck: &mut Stuck,
+        live: &mut Live,
+    ) -> Result<(), Error> {
+        let seconds = self.started.elapsed().as_secs();
+        let name = || build.name.clone();
+        if live.is_blind && !std::mem::replace(&mut stuck.has_told_blind, true) {
+            self.say("these credentials may not see pods: the build is waited for without its log");
+        }
+        if let Some(words) = stuck.news(trouble.as_deref()) {
+            self.say(&format!("waiting: {words}"));
+        }
+        if let (Some(since), Some(why)) = (stuck.since, trouble.clone())
+            && since.elapsed() > STUCK
+        {
+            return Err(Error::Stuck { build: name(), seconds: since.elapsed().as_secs(), why });
+        }
+        if self.started.elapsed() > self.order.timeout {
+            let lack = trouble.unwrap_or_else(|| build.condition.words());
+            let lack = if lack.is_empty() { "it runs".to_owned() } else { lack };
+            return Err(Error::Late { build: name(), seconds, lack });
+        }
+        if let Some((since, why)) = live.lost.clone()
+            && since.elapsed() > BLIND
+        {
+            match tokio::time::timeout(ANSWER, self.place().builds()).await {
+                Ok(Ok(_)) => live.lost = None,
+                _ => return Err(Error::Unknown { build: name(), seconds: since.elapsed().as_secs(), why }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the Image and its builds afresh.
+    pub(super) async fn look(&self) -> Result<(Image, Vec<Build>), Error> {
+        let image = self.patient(async || self.place().image().await).await;
+        let image = match image {
+            Err(error) if error.is_no_image() => {
+                return Err(Error::ImageGone { image: self.place().image.clone(), again: false });
+            }
+            image => image?,
+        };
+        Ok((image, self.patient(async || self.place().builds().await).await?))
+    }
+
+    /// Asks again and again until the API server answers.
+    pub(super) async fn patient<T>(&self, ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+        let started = Instant::now();
+        loop {
+            let why = match tokio::time::timeout(ANSWER, ask()).await {
+                Ok(Err(Error::Cluster(error))) if self.may_pass(&error) => chain(&error),
+                Ok(answer) => return answer,
+                Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
+            };
+            if started.elapsed() > BLIND {
+                let build = self.place().image.clone();
+                return Err(Error::Unknown { build, seconds: started.elapsed().as_secs(), why });
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Returns whether the error is one of an API server that is away and may come back.
+    pub(super) fn may_pass(&self, error: &cluster::Error) -> bool {
+        let mut troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_transient() || matches!(error, cluster::Error::Unexpected { .. }) {
+            *troubled = Some(Instant::now());
+            return true;
+        }
+        matches!(error.status(), Some(401 | 403)) && troubled.is_some_and(|at| at.elapsed() < WARMING)
+    }
+}
+
+/// For how long something has kept a build from going on.
+#[derive(Default)]
+struct Stuck {
+    words: Option<String>,
+    since: Option<Instant>,
+    has_told_blind: bool,
+}
+
+impl Stuck {
+    /// Returns what to say, when it is news. Words alternate while the trouble stays one.
+    fn news(&mut self, trouble: Option<&str>) -> Option<String> {
+        match trouble {
+            None => {
+                (self.words, self.since) = (None, None);
+                None
+            }
+            Some(words) => {
+                self.since.get_or_insert_with(Instant::now);
+                let is_news = self.words.as_deref().is_none_or(|said| kind(said) != kind(words));
+                is_news.then(|| {
+                    self.words = Some(words.to_owned());
+                    words.to_owned()
+                })
+            }
+        }
+    }
+}
+
+/// `ErrImagePull` and `ImagePullBackOff` of one step take turns for as long as it lasts.
+fn kind(words: &str) -> &str {
+    let what = words.split(" cannot start: ").next().unwrap_or_default();
+    if words.contains("ImagePull") { what } else { words }
+}

@@ -1,0 +1,152 @@
+//! What is kept of a log that is streamed: its last lines, and where to go on after a connection that
+//! was cut. However long the log, this stays small. Pure.
+
+use std::collections::VecDeque;
+
+/// How many lines a failure is told with.
+pub const LINES: usize = 30;
+/// How much of one line is kept.
+const WIDTH: usize = 2_000;
+
+/// The last lines of the step that runs.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    step: String,
+    lines: VecDeque<String>,
+}
+
+impl Tail {
+    /// Begins with another step.
+    pub fn begin(&mut self, step: &str) {
+        step.clone_into(&mut self.step);
+        self.lines.clear();
+    }
+
+    /// Keeps one line more, and drops the oldest.
+    pub fn push(&mut self, line: &str) {
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line.chars().take(WIDTH).collect());
+    }
+
+    /// Returns the last lines of `step`, if that is the one.
+    #[must_use]
+    pub fn of(&self, step: &str) -> Option<Vec<String>> {
+        (self.step == step && !self.lines.is_empty()).then(|| self.lines.iter().cloned().collect())
+    }
+}
+
+/// How far a container's log has been read. Lines come with the time at which the runtime took them;
+/// a log can be asked for from a second on, and so some lines come twice.
+#[derive(Clone, Debug, Default)]
+pub struct Position {
+    /// The time of the last line.
+    last: String,
+    /// How many lines of that very time were read.
+    count: usize,
+    /// How many lines of that very time came again.
+    again: usize,
+}
+
+impl Position {
+    /// Returns the time to ask from, once something was read.
+    pub fn since(&mut self) -> Option<k8s_openapi::jiff::Timestamp> {
+        self.again = 0;
+        self.last.parse().ok()
+    }
+
+    /// Takes the time off a line; `None` when the line was read before.
+    pub fn take<'a>(&mut self, line: &'a str) -> Option<&'a str> {
+        let Some((time, text)) = line.split_once(' ').filter(|(time, _)| is_time(time)) else {
+            // An empty line has no space after its time.
+            return if is_time(line) { self.is_new(line).then_some("") } else { Some(line) };
+        };
+        self.is_new(time).then_some(text)
+    }
+
+    fn is_new(&mut self, time: &str) -> bool {
+        match order(time, &self.last) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => {
+                self.again += 1;
+                let is_new = self.again > self.count;
+                self.count = self.count.max(self.again);
+                is_new
+            }
+            std::cmp::Ordering::Greater => {
+                time.clone_into(&mut self.last);
+                self.count = 1;
+                self.again = 1;
+                true
+            }
+        }
+    }
+}
+
+/// Compares two times of one clock; the runtime leaves out zeros at the end of the fraction.
+fn order(one: &str, other: &str) -> std::cmp::Ordering {
+    let parts = |time: &'_ str| -> (String, String) {
+        let time = time.trim_end_matches('Z');
+        let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
+        (seconds.to_owned(), format!("{fraction:0<9}"))
+    };
+    parts(one).cmp(&parts(other))
+}
+
+fn is_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() >= 20 && bytes[0].is_ascii_digit() && bytes[4] == b'-' && bytes[10] == b'T'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_the_step_that_failed_are_kept() {
+        let mut tail = Tail::default();
+        tail.begin("detect");
+        tail.push("old");
+        tail.begin("build");
+        for number in 0..100 {
+            tail.push(&number.to_string());
+        }
+        let lines = tail.of("build").unwrap();
+        assert_eq!((lines.len(), lines[0].as_str(), lines[29].as_str()), (30, "70", "99"));
+        assert_eq!(tail.of("detect"), None);
+        tail.push(&"x".repeat(100_000));
+        assert_eq!(tail.of("build").unwrap()[29].len(), WIDTH);
+    }
+
+    #[test]
+    fn lines_that_come_again_after_a_cut_are_said_once() {
+        let mut position = Position::default();
+        assert_eq!(position.since(), None);
+        let first = ["2026-01-02T03:04:05.1Z a", "2026-01-02T03:04:05.2Z b", "2026-01-02T03:04:05.2Z b"];
+        for line in first {
+            assert!(position.take(line).is_some(), "{line}");
+        }
+        assert!(position.since().is_some());
+        let again = [
+            "2026-01-02T03:04:05.1Z a",
+            "2026-01-02T03:04:05.2Z b",
+            "2026-01-02T03:04:05.2Z b",
+            "2026-01-02T03:04:05.2Z c",
+            "2026-01-02T03:04:05.25Z d",
+        ];
+        let said: Vec<&str> = again.iter().filter_map(|line| position.take(line)).collect();
+        assert_eq!(said, ["c", "d"]);
+        position.since();
+        assert_eq!(position.take("2026-01-02T03:04:05.25Z d"), None);
+        assert_eq!(position.take("2026-01-02T03:04:05.250000001Z e"), Some("e"));
+    }
+
+    #[test]
+    fn lines_without_a_time_and_lines_without_text_are_lines() {
+        let mut position = Position::default();
+        assert_eq!(position.take("no time here"), Some("no time here"));
+        assert_eq!(position.take("2026-01-02T03:04:05Z"), Some(""));
+        assert_eq!(position.take("2026-01-02T03:04:05Z "), Some(""));
+    }
+}
