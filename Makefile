@@ -9,7 +9,7 @@ MUSL := x86_64-unknown-linux-musl
 LAB := target/$(MUSL)/release/lab
 TIERS ?= lint unit cluster
 
-.PHONY: help demo test build images lint bench lab-up lab-down clean
+.PHONY: help demo demo-kpack test build images lint bench lab-up lab-down clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,13 @@ demo: ## roll three apps to new images under load, then lose requests with kubec
 	@$(MAKE) --no-print-directory build
 	@if [[ -z "$${KUBECONFIG:-}" || -z "$${ROLLWAY_REGISTRY:-}" ]]; then lab/prepare lab; $(LAB) up; fi
 	@$(LAB) demo
+
+demo-kpack: ## let kpack patch three apps, and their pipelines roll them, under load
+	@lab/prepare machine
+	@$(MAKE) --no-print-directory build
+	@lab/prepare lab
+	@$(LAB) up --with kpack
+	@$(LAB) demo-kpack
 
 test: ## run every test tier that this machine can run, and say which it skipped (TIERS="lint unit" picks some)
 	@tests/run $(TIERS)

@@ -2,6 +2,7 @@
 //! It plays on whatever KUBECONFIG and ROLLWAY_REGISTRY name; `cli` makes that the lab where they are not set.
 
 pub mod cli;
+pub mod kpack;
 mod kubectl;
 mod manifests;
 mod outcome;
@@ -108,7 +109,11 @@ async fn deploy(stage: &Stage, progress: &Progress) -> anyhow::Result<Vec<Player
     progress.say(format_args!("publishing {} (Java {})", FIRST.name, FIRST.runtime));
     let digests = try_join_all(APPS.iter().map(|app| stage.publish(app, &FIRST))).await?;
     progress.say("deploying app-foo, app-bar and app-baz");
-    try_join_all(APPS.iter().zip(&digests).map(|(app, digest)| apply(stage, app, digest))).await?;
+    try_join_all(APPS.iter().zip(&digests).map(|(app, digest)| {
+        let image = format!("{}@{digest}", stage.repository(app));
+        async move { apply(stage, app, &image).await }
+    }))
+    .await?;
     let role = stage.root.join("k8s/rollout-role.yml");
     stage.kubectl.run(&["apply", "-f", &role.display().to_string()]).await?;
     let mut players = Vec::new();
@@ -130,11 +135,11 @@ async fn deploy(stage: &Stage, progress: &Progress) -> anyhow::Result<Vec<Player
     Ok(players)
 }
 
-async fn apply(stage: &Stage, app: &App, digest: &str) -> anyhow::Result<()> {
+async fn apply(stage: &Stage, app: &App, image: &str) -> anyhow::Result<()> {
     let path = stage.root.join("k8s").join(format!("{}.yml", app.name));
     let manifest =
         std::fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-    let manifest = app.render(&manifest, &format!("{}@{digest}", stage.repository(app)))?;
+    let manifest = app.render(&manifest, image)?;
     // What an earlier demo left, perhaps in the middle of a rollout, is no place to start from.
     let gone = [
         "delete",

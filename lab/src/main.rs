@@ -14,6 +14,7 @@ enum Lab {
     #[command(flatten)]
     Cluster(cluster::cli::Command),
     Demo(demo::cli::Args),
+    DemoKpack(demo::kpack::cli::Args),
     Image(image::cli::Args),
     Load(load::cli::Args),
 }
@@ -33,6 +34,10 @@ fn run(lab: Lab) -> anyhow::Result<ExitCode> {
         Lab::Cluster(command) => return cluster::cli::run(command, &surroundings()?),
         Lab::Demo(_) => {
             return runtime()?.block_on(demo::cli::run(&surroundings()?, &std::env::vars().collect()));
+        }
+        Lab::DemoKpack(_) => {
+            let environment = std::env::vars().collect();
+            return runtime()?.block_on(demo::kpack::cli::run(&surroundings()?, &environment));
         }
         Lab::Image(args) => writeln!(std::io::stdout(), "{}", runtime()?.block_on(image::cli::run(args))?)?,
         Lab::Load(args) => {

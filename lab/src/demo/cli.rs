@@ -11,9 +11,11 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress::Progress;
-use super::stage::Stage;
+use super::stage::{Play, Stage};
 use super::{CONTROL, play};
 use crate::cluster::cli::Surroundings;
+
+const PLAY: Play = Play { name: "demo", trigger: "image-digest", pipeline: "ci/pipeline.yml" };
 
 /// Roll three apps to new images under load, then show what `kubectl set image` loses.
 #[derive(Debug, Parser)]
@@ -50,7 +52,7 @@ async fn demonstrate(
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<(String, bool)> {
     let progress = Progress::new();
-    let stage = Stage::set(checkout, environment)?;
+    let stage = Stage::set(checkout, environment, &PLAY)?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let outcome = tokio::select! {
         outcome = play(&stage, &progress) => outcome?,

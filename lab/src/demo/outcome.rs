@@ -98,7 +98,7 @@ impl Outcome {
 }
 
 /// A new connection always reaches a living pod. What is open on a pod when it goes is the pod's to finish.
-fn promises_zero(app: &App, lane: &str) -> bool {
+pub(super) fn promises_zero(app: &App, lane: &str) -> bool {
     lane == "fresh" || app.drains()
 }
 

@@ -62,7 +62,7 @@ impl Pipeline {
         let ci = stage.root.join("ci");
         let process = Command::new(&stage.rollway)
             .args(["harness", "pipeline", "--pipeline", app.name, "--config"])
-            .arg(ci.join("pipeline.yml"))
+            .arg(&stage.pipeline)
             .args(["--load-vars-from".into(), variables.0.clone()])
             .args(["--load-vars-from".into(), ci.join(format!("{}.yml", app.name))])
             .args(["--load-vars-from".into(), own])

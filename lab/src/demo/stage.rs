@@ -14,6 +14,16 @@ use super::kubectl::Kubectl;
 use super::manifests::App;
 use crate::image::{Registry, SampleApp, sample_app};
 
+/// Which demo is played.
+pub(super) struct Play {
+    /// The directory below `target/` for what it writes.
+    pub(super) name: &'static str,
+    /// The resource type that starts its pipelines.
+    pub(super) trigger: &'static str,
+    /// The pipeline, in the checkout.
+    pub(super) pipeline: &'static str,
+}
+
 /// What every step of the demo needs.
 pub(super) struct Stage {
     pub(super) kubectl: Kubectl,
@@ -27,21 +37,27 @@ pub(super) struct Stage {
     pub(super) root: PathBuf,
     /// What the demo writes: logs, variables, the report.
     pub(super) output: PathBuf,
+    /// The pipeline that every app has.
+    pub(super) pipeline: PathBuf,
     http: reqwest::Client,
 }
 
 impl Stage {
     /// Finds everything, and says what is missing.
-    pub(super) fn set(root: &Path, environment: &BTreeMap<String, String>) -> anyhow::Result<Self> {
+    pub(super) fn set(
+        root: &Path,
+        environment: &BTreeMap<String, String>,
+        play: &Play,
+    ) -> anyhow::Result<Self> {
         let variable = |key: &str| environment.get(key).filter(|value| !value.is_empty());
         let kubeconfig = variable("KUBECONFIG").context("KUBECONFIG is not set")?;
         let registry = variable("ROLLWAY_REGISTRY").context("ROLLWAY_REGISTRY is not set")?;
         let rollway = std::env::current_exe()?.with_file_name("rollway");
-        for name in ["rollway", "image-digest", "rollout"] {
+        for name in ["rollway", "rollout", play.trigger] {
             let program = rollway.with_file_name(name);
             ensure!(program.exists(), "`{}` is not built; `make build` builds it", program.display());
         }
-        let output = root.join("target/demo");
+        let output = root.join("target").join(play.name);
         std::fs::create_dir_all(&output)
             .with_context(|| format!("failed to create `{}`", output.display()))?;
         Ok(Self {
@@ -53,6 +69,7 @@ impl Stage {
             rollway,
             sample: SampleApp::program()?,
             root: root.to_owned(),
+            pipeline: root.join(play.pipeline),
             output,
             http: http()?,
         })
@@ -109,11 +126,16 @@ impl Stage {
 
     /// Asks an app which Java it runs.
     pub(super) async fn runtime(&self, address: SocketAddr) -> anyhow::Result<String> {
+        self.told(address, "java.version").await
+    }
+
+    /// Asks an app for one of the versions that it tells.
+    pub(super) async fn told(&self, address: SocketAddr, name: &str) -> anyhow::Result<String> {
         let info = self.info(address).await?;
         let tags = info["availableTags"].as_array().context("app.info has no tags")?;
-        let tag =
-            tags.iter().find(|tag| tag["tag"] == "java.version").context("app.info has no java.version")?;
-        Ok(tag["values"][0].as_str().context("java.version is not a text")?.to_owned())
+        let tag = tags.iter().find(|tag| tag["tag"] == name);
+        let tag = tag.with_context(|| format!("app.info has no {name}"))?;
+        Ok(tag["values"][0].as_str().with_context(|| format!("{name} is not a text"))?.to_owned())
     }
 
     async fn info(&self, address: SocketAddr) -> anyhow::Result<Value> {
