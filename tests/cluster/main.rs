@@ -7,6 +7,7 @@ mod access;
 mod chaos;
 mod cost;
 mod counter;
+mod dashboard;
 mod drain;
 mod faces;
 mod fake_node;

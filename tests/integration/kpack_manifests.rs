@@ -57,8 +57,18 @@ fn every_object_is_of_a_kind_that_the_cluster_knows_and_where_it_belongs() {
         ("ClusterStack", ("kpack.io/v1alpha2", false)),
         ("Builder", ("kpack.io/v1alpha2", true)),
         ("Image", ("kpack.io/v1alpha2", true)),
+        ("Role", ("rbac.authorization.k8s.io/v1", true)),
+        ("RoleBinding", ("rbac.authorization.k8s.io/v1", true)),
     ]);
-    for path in ["credentials", "custom-java-builder.yml", "images", "jvm-update", "stack-update"] {
+    let paths = [
+        "credentials",
+        "custom-java-builder.yml",
+        "images",
+        "jvm-update",
+        "stack-update",
+        "pipeline-role.yml",
+    ];
+    for path in paths {
         let sent = sent(path);
         assert!(!sent.is_empty(), "{path}");
         for ((kind, name), object) in sent {

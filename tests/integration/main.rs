@@ -7,6 +7,7 @@ mod cli_history;
 mod cli_plan;
 mod cli_roll;
 mod cli_status;
+mod dashboard;
 mod executables_contract;
 mod harness_steps;
 mod house;
