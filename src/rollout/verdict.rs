@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 
+use self::diagnosis::text::tidy;
 use super::observe::{Snapshot, digest_of, is_alive};
 use crate::image::Digest;
 
@@ -190,7 +191,7 @@ fn no_set_lack(snapshot: &Snapshot) -> Option<Lack> {
     let refused =
         conditions.iter().find(|condition| condition.reason.as_deref() == Some("ReplicaSetCreateError"));
     match refused.and_then(|condition| condition.message.as_deref()) {
-        Some(message) => lack(Kind::Room, message),
+        Some(message) => lack(Kind::Room, &tidy(message)),
         None => lack(Kind::Controller, "there is no ReplicaSet for it yet"),
     }
 }
@@ -202,7 +203,7 @@ fn room_lack(snapshot: &Snapshot) -> Option<Lack> {
     let failure =
         sets.iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
     let message = failure.and_then(|condition| condition.message.clone())?;
-    lack(Kind::Room, &message)
+    lack(Kind::Room, &tidy(&message))
 }
 
 fn unschedulable(pods: &[&Pod]) -> Option<Lack> {
@@ -210,7 +211,8 @@ fn unschedulable(pods: &[&Pod]) -> Option<Lack> {
         let conditions = pod.status.as_ref()?.conditions.as_deref()?;
         let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
         let refused = scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");
-        refused.then(|| Lack { kind: Kind::Room, words: scheduled.message.clone().unwrap_or_default() })
+        refused
+            .then(|| Lack { kind: Kind::Room, words: tidy(scheduled.message.as_deref().unwrap_or_default()) })
     })
 }
 
