@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Pod;
 
 use self::diagnosis::text::tidy;
-use super::observe::{Snapshot, digest_of, is_alive};
+use super::history;
+use super::observe::{Snapshot, digest_of, is_alive, is_same};
 use crate::image::Digest;
 
 pub mod diagnosis;
@@ -78,8 +79,20 @@ impl Goal {
     /// Returns the first image in the template that is not the one that was written.
     #[must_use]
     pub fn other_image<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a str> {
-        let wanted = |name: &str| self.others.get(name).map_or(&self.image, |part| &part.image);
-        snapshot.slots().find(|slot| slot.image != wanted(slot.name)).map(|slot| slot.image)
+        snapshot.slots().find(|slot| !is_same(slot.image, self.wanted(slot.name))).map(|slot| slot.image)
+    }
+
+    /// Returns whether the template has what is asked for: by the very name, or by another one that it got
+    /// when this tool wrote it. Any other rename is somebody's wish, to be written.
+    #[must_use]
+    pub fn is_written(&self, snapshot: &Snapshot) -> bool {
+        let is_spelled = snapshot.slots().all(|slot| slot.image == self.wanted(slot.name));
+        let was_ours = || history::newest(snapshot).is_some_and(|image| image == self.image);
+        is_spelled || (self.other_image(snapshot).is_none() && was_ours())
+    }
+
+    fn wanted(&self, container: &str) -> &str {
+        self.others.get(container).map_or(&self.image, |part| &part.image)
     }
 }
 

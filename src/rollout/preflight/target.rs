@@ -103,7 +103,8 @@ pub(super) fn inspect_standing(facts: &Facts<'_>, findings: &mut Findings) {
 
 /// Returns whether every pod runs the image and nothing is left to do.
 pub(super) fn is_current(facts: &Facts<'_>) -> bool {
-    facts.snapshot.journal().is_none() && judge(&goal(facts), facts.snapshot) == Verdict::Complete
+    let (goal, snapshot) = (goal(facts), facts.snapshot);
+    snapshot.journal().is_none() && goal.is_written(snapshot) && judge(&goal, snapshot) == Verdict::Complete
 }
 
 /// Returns what is asked for as a goal.
