@@ -350,7 +350,7 @@ impl Rollout<'_> {
     }
 
     fn is_written(&self, snapshot: &Snapshot) -> bool {
-        self.goal(snapshot).other_image(snapshot).is_none()
+        self.goal(snapshot).is_written(snapshot)
     }
 
     /// Returns what a runtime may report for `image`; a registry that was not asked adds nothing.

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::annotations::{AT, BUILD, DIGEST, HISTORY, OUTCOME, REVISION, TAG};
-use super::observe::{Snapshot, annotation};
+use super::observe::{Snapshot, annotation, is_same};
 use super::outside;
 
 /// How many rollouts are remembered.
@@ -87,6 +87,12 @@ pub fn records(snapshot: &Snapshot) -> Vec<Record> {
     all
 }
 
+/// Returns the image that was rolled out last, as it was asked for.
+#[must_use]
+pub fn newest(snapshot: &Snapshot) -> Option<String> {
+    records(snapshot).pop().map(|record| record.image)
+}
+
 /// Returns the annotation's value with a rollout more.
 #[must_use]
 pub fn begun(snapshot: &Snapshot, record: Record) -> String {
@@ -105,7 +111,7 @@ pub fn closed(snapshot: &Snapshot, image: &str, outcome: &str) -> Option<String>
         return None;
     }
     open.outcome = Some(outcome.to_owned());
-    if snapshot.image() == image {
+    if is_same(snapshot.image(), image) {
         open.revision = Some(snapshot.revision().to_owned()).filter(|revision| !revision.is_empty());
     }
     Some(write(&all))
@@ -122,7 +128,7 @@ pub fn read(snapshot: &Snapshot) -> Vec<Entry> {
     for set in snapshot.owned_sets().filter(|set| annotation(&set.metadata, REVISION).is_some()) {
         let found = of_set(snapshot, set);
         let same = |known: &&mut Entry| {
-            known.image == found.image
+            is_same(&known.image, &found.image)
                 && (known.at == found.at || known.revision.is_none() || known.revision == found.revision)
         };
         match entries.iter_mut().rev().find(same) {
@@ -131,7 +137,7 @@ pub fn read(snapshot: &Snapshot) -> Vec<Entry> {
         }
     }
     entries.sort_by_key(|entry| std::cmp::Reverse((entry.at.clone(), number(entry))));
-    if let Some(current) = entries.iter_mut().find(|entry| entry.image == snapshot.image()) {
+    if let Some(current) = entries.iter_mut().find(|entry| is_same(&entry.image, snapshot.image())) {
         current.current = true;
         current.by = outside::image_writer(snapshot);
     }

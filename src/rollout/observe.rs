@@ -320,6 +320,14 @@ impl Snapshot {
     }
 }
 
+/// Returns whether two references are of one image: the same text, or the same digest under another name,
+/// as admission policies write it that send all pulls to a mirror.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    let digest = |image: &'_ str| image.split_once('@').map(|(_, digest)| digest.to_owned());
+    one == other || digest(one).is_some_and(|one| Some(one) == digest(other))
+}
+
 /// Returns the digest that the runtime reports for a container of `pod`, or for an init container of it.
 #[must_use]
 pub fn digest_of(pod: &Pod, container: &str) -> Option<Digest> {

@@ -53,10 +53,17 @@ pub fn pauser(snapshot: &Snapshot) -> String {
 /// Returns the field manager that set the image last.
 #[must_use]
 pub fn image_writer(snapshot: &Snapshot) -> Option<String> {
+    let path = image_fields(snapshot);
+    writer(snapshot, &path.each_ref().map(String::as_str))
+}
+
+/// Returns where the image is in the record of who set which field.
+#[must_use]
+pub fn image_fields(snapshot: &Snapshot) -> [String; 6] {
     let slot = snapshot.slot(&snapshot.container);
     let list = if slot.is_init { "f:initContainers" } else { "f:containers" };
     let key = format!("k:{{\"name\":\"{}\"}}", slot.name);
-    writer(snapshot, &["f:spec", "f:template", "f:spec", list, &key, "f:image"])
+    ["f:spec", "f:template", "f:spec", list, &key, "f:image"].map(str::to_owned)
 }
 
 fn writer(snapshot: &Snapshot, path: &[&str]) -> Option<String> {

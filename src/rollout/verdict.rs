@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::observe::{Snapshot, digest_of, is_alive};
+use self::diagnosis::text::tidy;
+use super::history;
+use super::observe::{Snapshot, digest_of, is_alive, is_same};
 use crate::image::Digest;
 
 pub mod diagnosis;
@@ -77,8 +79,20 @@ impl Goal {
     /// Returns the first image in the template that is not the one that was written.
     #[must_use]
     pub fn other_image<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a str> {
-        let wanted = |name: &str| self.others.get(name).map_or(&self.image, |part| &part.image);
-        snapshot.slots().find(|slot| slot.image != wanted(slot.name)).map(|slot| slot.image)
+        snapshot.slots().find(|slot| !is_same(slot.image, self.wanted(slot.name))).map(|slot| slot.image)
+    }
+
+    /// Returns whether the template has what is asked for: by the very name, or by another one that it got
+    /// when this tool wrote it. Any other rename is somebody's wish, to be written.
+    #[must_use]
+    pub fn is_written(&self, snapshot: &Snapshot) -> bool {
+        let is_spelled = snapshot.slots().all(|slot| slot.image == self.wanted(slot.name));
+        let was_ours = || history::newest(snapshot).is_some_and(|image| image == self.image);
+        is_spelled || (self.other_image(snapshot).is_none() && was_ours())
+    }
+
+    fn wanted(&self, container: &str) -> &str {
+        self.others.get(container).map_or(&self.image, |part| &part.image)
     }
 }
 
@@ -190,7 +204,7 @@ fn no_set_lack(snapshot: &Snapshot) -> Option<Lack> {
     let refused =
         conditions.iter().find(|condition| condition.reason.as_deref() == Some("ReplicaSetCreateError"));
     match refused.and_then(|condition| condition.message.as_deref()) {
-        Some(message) => lack(Kind::Room, message),
+        Some(message) => lack(Kind::Room, &tidy(message)),
         None => lack(Kind::Controller, "there is no ReplicaSet for it yet"),
     }
 }
@@ -202,7 +216,7 @@ fn room_lack(snapshot: &Snapshot) -> Option<Lack> {
     let failure =
         sets.iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
     let message = failure.and_then(|condition| condition.message.clone())?;
-    lack(Kind::Room, &message)
+    lack(Kind::Room, &tidy(&message))
 }
 
 fn unschedulable(pods: &[&Pod]) -> Option<Lack> {
@@ -210,7 +224,8 @@ fn unschedulable(pods: &[&Pod]) -> Option<Lack> {
         let conditions = pod.status.as_ref()?.conditions.as_deref()?;
         let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
         let refused = scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");
-        refused.then(|| Lack { kind: Kind::Room, words: scheduled.message.clone().unwrap_or_default() })
+        refused
+            .then(|| Lack { kind: Kind::Room, words: tidy(scheduled.message.as_deref().unwrap_or_default()) })
     })
 }
 

@@ -286,6 +286,26 @@ fn without_leases_an_older_run_hears_of_a_newer_one_as_soon_as_that_says_so() {
 }
 
 #[test]
+fn a_registry_that_an_admission_policy_renames_supersedes_nothing() {
+    let (server, toolkit) = shop();
+    let mut child = start(&toolkit, 'b', &["--wait", "60"]);
+    until_written(&server, 'b');
+    let renamed = format!("mirror.test/shop/app@{}", shop::digest('b'));
+    change(&server, |deployment| {
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(renamed);
+    });
+    while child.try_wait().unwrap().is_none() {
+        shop::reconcile(&server);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let outcome = finish(&toolkit, child, b"");
+    assert_eq!((outcome.code, outcome.json()["outcome"].clone()), (Some(0), json!("rolled")), "{outcome}");
+    let outcome = finish(&toolkit, start(&toolkit, 'b', &["--wait", "60"]), b"");
+    assert_eq!(outcome.json()["outcome"], json!("already there"), "{outcome}");
+    assert_eq!(template_image(&server), renamed);
+}
+
+#[test]
 fn every_watch_may_expire_at_any_moment() {
     let (server, toolkit) = shop();
     let mut child = start(&toolkit, 'b', &["--wait", "60"]);

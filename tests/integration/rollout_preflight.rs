@@ -16,7 +16,8 @@ fn put(server: &ApiServer, params: &Value) -> Outcome {
     let toolkit = Toolkit::new().variable("NO_COLOR", "1");
     let mut request = json!({
         "source": {"server": server.url(), "token": TOKEN, "namespace": "shop", "deployment": "app"},
-        "params": {"reference": format!("{}@{}", shop::REPOSITORY, shop::digest('b')), "drain": "rolling"},
+        "params": {"reference": format!("{}@{}", shop::REPOSITORY, shop::digest('b')), "drain": "rolling",
+            "settle": 0},
     });
     json_patch::merge(&mut request["params"], params);
     let mut child = toolkit.binary("rollout").arg("out").arg(toolkit.directory()).start_without_stdin();

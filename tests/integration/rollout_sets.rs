@@ -24,7 +24,7 @@ fn source(server: &ApiServer, part: &Value) -> Value {
 
 fn put(server: &ApiServer, toolkit: &Toolkit, part: &Value, play: impl Fn() -> bool) -> Outcome {
     let reference = format!("{}@{}", shop::REPOSITORY, shop::digest('b'));
-    let params = json!({"reference": reference, "wait_until_ready": 20});
+    let params = json!({"reference": reference, "wait_until_ready": 20, "settle": 0});
     let request = json!({"source": source(server, part), "params": params}).to_string();
     let mut child = toolkit.binary("rollout").arg("out").arg(toolkit.directory()).start_without_stdin();
     child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();

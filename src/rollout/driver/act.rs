@@ -44,6 +44,9 @@ impl Rollout<'_> {
         let written = Snapshot { deployment, ..snapshot };
         self.note_written(annotation(&written.deployment.metadata, PREVIOUS).map(String::as_str));
         self.say("image written");
+        if written.image() != self.order.image.to_string() {
+            self.say(&format!("note: an admission policy made it {}", written.image()));
+        }
         Ok(written)
     }
 

@@ -11,7 +11,7 @@ use super::{ENDING, Rollout};
 use crate::failure::chain;
 use crate::registry;
 use crate::rollout::annotations::{Journal, PREVIOUS};
-use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready};
+use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready, is_same};
 use crate::rollout::outcome::Ending;
 use crate::rollout::plan::drain::{Way, choose};
 use crate::rollout::plan::patch;
@@ -74,7 +74,10 @@ impl Rollout<'_> {
         let Some(journal) = look.journal() else {
             return Err(Some("the image was there before this run, so it is not taken back".to_owned()));
         };
-        if journal.image != look.image() || journal.previous == journal.image || journal.previous.is_empty() {
+        if !is_same(&journal.image, look.image())
+            || journal.previous == journal.image
+            || journal.previous.is_empty()
+        {
             return Err(Some("nobody knows which image ran before".to_owned()));
         }
         // Pods that still run need no registry.
@@ -139,7 +142,7 @@ impl Rollout<'_> {
                 // The answer to the write was lost, not the write.
                 return Ok(look);
             }
-            if look.image() != journal.image {
+            if !is_same(look.image(), &journal.image) {
                 return Err(self.changed(&look, Some(&journal.previous)));
             }
             let journal = look.journal().unwrap_or_else(|| journal.clone());

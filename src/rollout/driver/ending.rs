@@ -36,7 +36,11 @@ impl Rollout<'_> {
 
     /// Returns what it means that the image is another one now.
     pub(super) fn changed(&self, look: &Snapshot, previous: Option<&str>) -> Error {
-        let (target, image) = (look.name(), look.image().to_owned());
+        let target = look.name();
+        let image = match look.image() {
+            "" => format!("a template without container {}", look.container),
+            image => image.to_owned(),
+        };
         match outside::change(look, previous) {
             Change::Superseded { by } => {
                 Error::Superseded { target, image, by, orphans: outside::stranded(look) }

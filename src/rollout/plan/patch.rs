@@ -14,7 +14,7 @@ use crate::rollout::annotations::{
     TOOL,
 };
 use crate::rollout::history::{self, Record};
-use crate::rollout::observe::{Slot, Snapshot, annotation};
+use crate::rollout::observe::{Slot, Snapshot, annotation, is_same};
 use crate::rollout::outcome::Ending;
 use crate::rollout::outside::{self, Change};
 
@@ -60,7 +60,8 @@ fn settings(snapshot: &Snapshot, known: Option<&Journal>) -> Journal {
 fn swaps(snapshot: &Snapshot, order: &Order, known: Option<&Journal>) -> BTreeMap<String, Swap> {
     let unfinished = known.filter(|known| is_unfinished(snapshot, known));
     let swap = |name: &str, image: &str| {
-        let known = unfinished.and_then(|known| known.others.get(name)).filter(|swap| swap.image == image);
+        let known =
+            unfinished.and_then(|known| known.others.get(name)).filter(|swap| is_same(&swap.image, image));
         Swap {
             image: order.image_of(name).to_string(),
             previous: known.map_or(image, |swap| &swap.previous).to_owned(),
@@ -71,7 +72,7 @@ fn swaps(snapshot: &Snapshot, order: &Order, known: Option<&Journal>) -> BTreeMa
 }
 
 fn is_unfinished(snapshot: &Snapshot, known: &Journal) -> bool {
-    known.image == snapshot.image() && snapshot.ready_new_pods() < snapshot.wanted()
+    is_same(&known.image, snapshot.image()) && snapshot.ready_new_pods() < snapshot.wanted()
 }
 
 /// Returns the image to go back to: the one in the template, unless its own rollout never came so far
@@ -173,7 +174,7 @@ pub fn nudge(snapshot: &Snapshot, now: &str) -> Operations {
 #[must_use]
 pub fn finish(snapshot: &Snapshot, journal: &Journal) -> Operations {
     let ending = match outside::change(snapshot, Some(&journal.previous)) {
-        _ if snapshot.image() == journal.image => Ending::Rolled,
+        _ if is_same(snapshot.image(), &journal.image) => Ending::Rolled,
         Change::Superseded { .. } => Ending::Superseded,
         Change::Reverted { .. } => Ending::Reverted,
     };

@@ -11,6 +11,7 @@ use crate::rollout::Order;
 use crate::rollout::annotations::MANAGER;
 use crate::rollout::observe::{Snapshot, annotation, labels};
 use crate::rollout::order::window::closed;
+use crate::rollout::outside::image_fields;
 
 /// More than this and times of events cannot be told from each other.
 const SKEW: i64 = 5;
@@ -155,8 +156,8 @@ fn held_by(facts: &Facts<'_>, known: &[(&str, &str)]) -> Option<String> {
 }
 
 fn last_change(facts: &Facts<'_>, findings: &mut Findings) {
-    let container = format!("k:{}", json!({ "name": facts.snapshot.container }));
-    let path = ["f:spec", "f:template", "f:spec", "f:containers", &container, "f:image"];
+    let path = image_fields(facts.snapshot);
+    let path = path.each_ref().map(String::as_str);
     let writer = super::words::writer(&facts.snapshot.deployment.metadata, &path);
     if let Some((manager, at)) = writer.filter(|(manager, _)| *manager != MANAGER) {
         let when = at.map_or_else(String::new, |at| format!(" {}", ago(at, facts.survey.now)));

@@ -6,6 +6,7 @@ use super::is_recreate;
 use super::words::by;
 use crate::image::Pinned;
 use crate::rollout::learned::start_p95;
+use crate::rollout::outside::image_fields;
 use crate::rollout::plan::pace::pace;
 use crate::rollout::verdict::{Goal, Part, Verdict, judge};
 
@@ -102,7 +103,8 @@ pub(super) fn inspect_standing(facts: &Facts<'_>, findings: &mut Findings) {
 
 /// Returns whether every pod runs the image and nothing is left to do.
 pub(super) fn is_current(facts: &Facts<'_>) -> bool {
-    facts.snapshot.journal().is_none() && judge(&goal(facts), facts.snapshot) == Verdict::Complete
+    let (goal, snapshot) = (goal(facts), facts.snapshot);
+    snapshot.journal().is_none() && goal.is_written(snapshot) && judge(&goal, snapshot) == Verdict::Complete
 }
 
 /// Returns what is asked for as a goal.
@@ -173,8 +175,8 @@ fn in_flight(facts: &Facts<'_>, findings: &mut Findings) {
         let words = "a rollout to this image is under way already: it is taken over".to_owned();
         return findings.add("T006", Info, words, "");
     }
-    let container = format!("k:{{\"name\":\"{}\"}}", snapshot.container);
-    let path = ["f:spec", "f:template", "f:spec", "f:containers", &container, "f:image"];
+    let path = image_fields(snapshot);
+    let path = path.each_ref().map(String::as_str);
     let who = by(&snapshot.deployment.metadata, &path, facts.survey.now);
     let words = match journal {
         Some(_) => format!("an unfinished rollout to {image}, written{who}, is ended first"),

@@ -128,6 +128,19 @@ fn a_full_quota_is_named_with_its_words() {
 }
 
 #[test]
+fn the_words_of_a_webhook_become_one_line() {
+    let mut snapshot = mk_snapshot();
+    snapshot.pods.pop();
+    let message = "admission webhook \"kyverno\" denied the request:\n\npolicy a:\n  rule b: no\u{1b}[0m";
+    let failure = json!({ "status": { "conditions": [{
+        "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message,
+    }] } });
+    snapshot.replica_sets[0] = with(&snapshot.replica_sets[0], &failure);
+    let words = lack_of(&snapshot, &mk_goal('a')).words;
+    assert!(words.ends_with("denied the request: policy a: rule b: no [0m"), "{words:?}");
+}
+
+#[test]
 fn a_quota_that_refuses_the_replica_set_is_named_too() {
     let goal = Goal { generation: 5, ..mk_goal('b') };
     let snapshot = change(
@@ -227,6 +240,23 @@ fn an_image_that_is_changed_beside_the_rolled_ones_makes_other_pods_and_supersed
     snapshot.replica_sets = vec![set];
     snapshot.pods = pods;
     assert_eq!(judge(&mk_goal('a'), &snapshot), Verdict::Complete);
+}
+
+#[test]
+fn the_same_digest_under_another_name_is_ours_only_where_we_wrote_it() {
+    let named = |name: &str| {
+        json!({ "spec": { "template": { "spec": {
+        "containers": [{ "name": "main", "image": format!("{name}@{}", mk_digest('a')) }],
+    } } } })
+    };
+    let renamed = change(&mk_snapshot(), &named("mirror/app"));
+    assert_eq!(mk_goal('a').other_image(&renamed), None, "it supersedes nothing");
+    assert!(!mk_goal('a').is_written(&renamed), "and a put to another name is one to write");
+    let history = json!([{ "image": mk_image('a'), "at": "2026-01-01T00:00:00Z" }]).to_string();
+    let ours = json!({ "metadata": { "annotations": { "rollway.dev/history": history } } });
+    assert!(mk_goal('a').is_written(&change(&renamed, &ours)));
+    let tagged = Snapshot { deployment: with(&renamed.deployment, &named("registry/app:1")), ..renamed };
+    assert!(mk_goal('b').other_image(&tagged).is_some());
 }
 
 #[test]

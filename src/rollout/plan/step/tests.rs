@@ -89,21 +89,19 @@ impl<'a> Run<'a> {
 
     fn roll(&mut self, order: &Order, way: Way) -> End {
         let look = self.cluster.look();
-        if look.image() != order.image.to_string()
+        let goal = |look: &Snapshot| Goal {
+            uid: look.uid().to_owned(),
+            generation: look.deployment.metadata.generation.unwrap(),
+            image: order.image.to_string(),
+            identities: [order.image.digest.clone()].into(),
+            others: std::collections::BTreeMap::new(),
+        };
+        if !goal(&look).is_written(&look)
             && !self.write(Write::Deployment(patch::write(&look, order, way, "now")))
         {
             return End::Killed;
         }
-        let look = self.cluster.look();
-        let generation = look.deployment.metadata.generation.unwrap();
-        let identities = [order.image.digest.clone()].into();
-        let goal = Goal {
-            uid: look.uid().to_owned(),
-            generation,
-            image: order.image.to_string(),
-            identities,
-            others: std::collections::BTreeMap::new(),
-        };
+        let goal = goal(&self.cluster.look());
         self.steps(&goal, order)
     }
 

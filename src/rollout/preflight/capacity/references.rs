@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{Surge, nodes};
 use crate::rollout::preflight::facts::{Asked, Facts, Findings, Reference, Severity, Trial};
+use crate::rollout::verdict::diagnosis::text::tidy;
 
 /// What the API server looks for by itself before it creates a pod.
 const ADMITTED: &[&str] = &["serviceaccount", "priorityclass", "runtimeclass"];
@@ -76,7 +77,7 @@ fn trial(facts: &Facts<'_>, findings: &mut Findings) {
     let is_room = words.contains("exceeded quota");
     let severity =
         if (is_room && may_wait) || facts.snapshot.wanted() == 0 { Severity::Warn } else { Severity::Block };
-    let words = format!("the API server refuses a pod of the new template: {}", words.trim());
+    let words = format!("the API server refuses a pod of the new template: {}", tidy(words));
     findings.add("C606", severity, words, "");
 }
 

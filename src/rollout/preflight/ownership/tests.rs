@@ -180,6 +180,24 @@ fn only_the_image_is_claimed() {
 }
 
 #[test]
+fn who_last_set_the_image_of_an_init_container_is_told_too() {
+    let container = json!({ "k:{\"name\":\"migrate\"}": { "f:image": {} } });
+    let fields = json!({ "f:spec": { "f:template": { "f:spec": { "f:initContainers": container } } } });
+    let entry = json!({ "manager": "kubectl-set", "operation": "Update", "fieldsType": "FieldsV1",
+        "apiVersion": "apps/v1", "time": "2026-01-01T23:00:00Z", "fieldsV1": fields });
+    let init = json!([{ "name": "migrate", "image": mk_image('a') }]);
+    let scene = Scene::fine()
+        .deployment(&json!({ "metadata": { "managedFields": [entry] },
+            "spec": { "template": { "spec": { "initContainers": init } } } }))
+        .but(|scene| scene.snapshot.container = "migrate".to_owned());
+    let findings = scene.inspect();
+    assert!(
+        findings.by_rule()["O803"].words.contains("last set by `kubectl-set` 60 min ago"),
+        "{findings:?}"
+    );
+}
+
+#[test]
 fn each_rolled_container_is_claimed_where_it_is() {
     let mut snapshot = mk_snapshot();
     let init = json!([{ "name": "migrate", "image": mk_image('a') }]);

@@ -58,11 +58,16 @@ fn is_not_set_up(pod: &Pod) -> bool {
 /// A pod that is not set up without a word about it: events may be hidden from us, or late.
 fn silent(pod: &Pod) -> Symptom {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let is_attached = |volume: &Volume| {
-        volume.persistent_volume_claim.is_some() || volume.csi.is_some() || volume.ephemeral.is_some()
+    // Everything else has to be brought to the node first.
+    let is_made_on_the_node = |volume: &Volume| {
+        let is_written = volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some();
+        is_written
+            || volume.empty_dir.is_some()
+            || volume.downward_api.is_some()
+            || volume.host_path.is_some()
     };
     let words = "the node has not set the pod up and does not say why";
-    if volumes.into_iter().any(is_attached) {
+    if !volumes.into_iter().all(is_made_on_the_node) {
         return Symptom::of(&r::MOUNT, format!("{words}: its volumes may not be attached"))
             .hint("look at the pod's events, the volume's driver and the node")
             .settles(Settles::After(MOUNT - SILENT));

@@ -144,13 +144,16 @@ pub fn shape(words: &str) -> String {
     shape
 }
 
-/// Returns words for one line: without the wrapping that says nothing, without names of accounts.
+/// Returns words for one line: without the wrapping that says nothing, without names of accounts, and
+/// without what a terminal would obey, for an application may write anything.
 #[must_use]
 pub fn tidy(words: &str) -> String {
     let words = words
         .split_once("rpc error: code = ")
         .map_or(words, |(_, rest)| rest.split_once("desc = ").map_or(rest, |(_, described)| described));
-    let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_between = |letter: char| letter.is_whitespace() || letter.is_control();
+    let parts = words.split(is_between).filter(|part| !part.is_empty());
+    let mut line = parts.collect::<Vec<_>>().join(" ");
     for frame in FRAMES {
         line = unframe(&line, frame);
     }
@@ -283,6 +286,11 @@ mod tests {
         assert!(!redacted.contains("jane") && !redacted.contains("dckr"), "{redacted}");
         assert!(redacted.ends_with("You may increase it"), "{redacted}");
         assert_eq!(redact("nothing to hide"), "nothing to hide");
+    }
+
+    #[test]
+    fn what_an_application_writes_moves_no_cursor_and_breaks_no_line() {
+        assert_eq!(tidy("boom\u{1b}[2J\u{7}\r\n\tat main\0"), "boom [2J at main");
     }
 
     #[test]

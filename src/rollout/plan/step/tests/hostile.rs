@@ -131,3 +131,47 @@ fn a_network_policy_moves_the_drain_to_a_label_that_it_does_not_go_by() {
     assert_eq!(end, End::Done, "{did:?}");
     assert_at_rest(&cluster, 'b', &before);
 }
+
+/// Nothing is left of a rollout under the name that the policy gives the image.
+fn assert_renamed(cluster: &Cluster, letter: char, before: &Cluster) {
+    let look = cluster.look();
+    assert_eq!(look.image(), mk_image(letter).replace("registry/", "mirror/"));
+    assert_eq!((cluster.pods.len(), look.orphans().count(), look.journal()), (3, 0, None));
+    assert_eq!(cluster.settings(), before.settings());
+}
+
+#[test]
+fn an_admission_policy_that_renames_the_registry_is_not_somebody_elses_wish() {
+    let mut before = Cluster::at_rest('a', 3);
+    before.renames = true;
+    for way in [Way::Detached, Way::Rolling] {
+        for writes in 0.. {
+            let mut cluster = before.clone();
+            let end = Run::new(&mut cluster, writes).roll(&mk_order('b'), way);
+            let mut second = Run::new(&mut cluster, usize::MAX);
+            let reached = second.roll(&mk_order('b'), way);
+            assert_eq!(reached, End::Done, "{way:?}, killed after {writes} writes: {:?}", second.said);
+            let said = second.said;
+            assert_renamed(&cluster, 'b', &before);
+            if end == End::Done {
+                assert_eq!(said, ["done"], "it is there already");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rollout_that_an_admission_policy_renamed_goes_back_like_any_other() {
+    let mut cluster = Cluster::at_rest('a', 3);
+    cluster.renames = true;
+    let mut run = Run::new(&mut cluster, 1);
+    run.floor = 0;
+    let _ = run.roll(&mk_order('b'), Way::Detached);
+    cluster.settle();
+    let (end, did) = go_back(&mut cluster, Way::Rolling, usize::MAX);
+    assert_eq!(end, End::Done, "{did:?}");
+    let look = cluster.look();
+    assert_eq!(look.image(), mk_image('a').replace("registry/", "mirror/"));
+    assert_eq!((cluster.serving(), look.journal()), (3, None));
+}
