@@ -160,7 +160,11 @@ impl Keyring {
                 };
                 match again {
                     Some(given) => given,
-                    None => server.fetched(basic_of(&shown)).await?.map_err(refused)?,
+                    None => {
+                        let header = basic_of(&shown);
+                        self.remember(header.as_ref().and_then(sent));
+                        server.fetched(header).await?.map_err(refused)?
+                    }
                 }
             }
         };

@@ -116,4 +116,77 @@ mod tests {
             assert!(challenges.len() <= 1, "{header}: {challenges:?}");
         }
     }
+
+    /// Returns a sequence that looks random and is always the same.
+    fn numbers() -> impl FnMut(usize) -> usize {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        move |below| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap()
+        }
+    }
+
+    #[test]
+    fn no_header_stops_the_parser() {
+        let pieces = [
+            "Bearer",
+            "basic",
+            "Negotiate",
+            "realm",
+            "scope",
+            "service",
+            "=",
+            ",",
+            " ",
+            "\t",
+            "\"",
+            "\\",
+            "\\\"",
+            "é",
+            "\u{0}",
+            "\u{7f}",
+            "\u{1f600}",
+            "https://t/x?a=b",
+            "abc==",
+            ";",
+            "'",
+            "\r\n",
+            "=\"",
+            "\",",
+        ];
+        let mut number = numbers();
+        for _ in 0..50_000 {
+            let length = number(24);
+            let header: String = (0..length).map(|_| pieces[number(pieces.len())]).collect();
+            // Each challenge needs a scheme of its own in the header.
+            assert!(parse(&header).len() <= header.to_lowercase().matches('b').count(), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_registry_writes_comes_back() {
+        let characters: Vec<char> = "ab \"\\,=:/?é".chars().collect();
+        let mut number = numbers();
+        for _ in 0..5_000 {
+            let mut text = || -> String {
+                let length = number(12);
+                (0..length).map(|_| characters[number(characters.len())]).collect()
+            };
+            let (realm, service, scope) = (text(), text(), text());
+            let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            let header = format!(
+                "Negotiate, Bearer realm={},service={} , scope = {}, Basic realm=\"x\"",
+                quoted(&realm),
+                quoted(&service),
+                quoted(&scope)
+            );
+            assert_eq!(
+                parse(&header),
+                [bearer(&realm, Some(&service), Some(&scope)), Challenge::Basic],
+                "{header}"
+            );
+        }
+    }
 }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::cloud::Cloud;
+use super::cloud::azure::NOBODY;
 use super::{Access, Error, Repository, docker_config};
 
 /// Who we are to a registry.
@@ -33,6 +34,11 @@ impl Identity {
     pub(super) fn of(access: &Access, repository: &Repository) -> Result<Self, Error> {
         exclusive(access)?;
         if let Some(cloud) = Cloud::of(access, repository.host())? {
+            if repository.is_hubs() && !(repository.is_bare() && matches!(cloud, Cloud::Amazon(_))) {
+                // Docker Hub would be shown what opens a cloud's registry.
+                let reason = "is Docker Hub's, and the keys are those of a cloud's registry";
+                return Err(Error::key("repository", reason));
+            }
             return Ok(Self::Cloud(cloud));
         }
         if is_set(&access.docker_config) {
@@ -50,11 +56,9 @@ impl Identity {
     pub(super) fn secrets(&self) -> Vec<SecretString> {
         match self {
             Self::Anonymous => Vec::new(),
-            Self::Password { username, password } => {
-                let pair = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
-                vec![password.clone(), SecretString::from(pair)]
-            }
-            Self::Refresh(token) | Self::Token(token) => vec![token.clone()],
+            Self::Password { username, password } => vec![password.clone(), pair(username, password)],
+            Self::Refresh(token) => vec![token.clone(), pair(NOBODY, token)],
+            Self::Token(token) => vec![token.clone()],
             Self::Cloud(cloud) => cloud.secrets(),
         }
     }
@@ -79,6 +83,11 @@ fn exclusive(access: &Access) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Returns a user name and a password as they are sent.
+fn pair(username: &str, password: &SecretString) -> SecretString {
+    SecretString::from(STANDARD.encode(format!("{username}:{}", password.expose_secret())))
 }
 
 /// Returns whether a key has a value.
@@ -123,6 +132,20 @@ mod tests {
         assert!(matches!(identity(json), Ok(Identity::Cloud(Cloud::Amazon(_)))));
         let json = r#"{"azure_acr": true, "username": "a", "password": "b"}"#;
         assert!(matches!(identity(json), Ok(Identity::Cloud(Cloud::Azure(_)))));
+    }
+
+    #[test]
+    fn docker_hub_is_not_shown_what_opens_a_cloud() {
+        for (json, repository, is_fine) in [
+            (r#"{"azure_acr": true}"#, "busybox", false),
+            (r#"{"gcp_workload_identity": true}"#, "docker.io/team/app", false),
+            (r#"{"aws_region": "eu-west-1"}"#, "docker.io/team/app", false),
+            (r#"{"aws_region": "eu-west-1"}"#, "team/app", true),
+        ] {
+            let access: Access = serde_json::from_str(json).unwrap();
+            let found = Identity::of(&access, &Repository::parse(repository).unwrap());
+            assert_eq!(found.is_ok(), is_fine, "{json} {repository}");
+        }
     }
 
     #[test]

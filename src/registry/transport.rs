@@ -119,14 +119,19 @@ impl Transport {
     /// Sends `ask` and reads the whole answer, whatever its status.
     pub(super) async fn send(&self, ask: Ask) -> Result<Answer, Error> {
         let _turn = self.limit.turn().await;
+        self.unlimited(ask).await
+    }
+
+    /// Does the same without waiting for a turn. It is for logins: what is under way and needs a new
+    /// one holds its turn meanwhile, and there may be no other.
+    pub(super) async fn unlimited(&self, ask: Ask) -> Result<Answer, Error> {
         let answer = self.exchange(ask).await;
         self.tell(&answer);
         answer
     }
 
-    /// Posts a form, which may have a secret in it: redirects are not followed.
+    /// Posts a form for a login, which has a secret in it: redirects are not followed.
     pub(super) async fn form(&self, url: Url, fields: &[(&str, String)]) -> Result<Answer, Error> {
-        let _turn = self.limit.turn().await;
         let (method, asked) = (Method::POST, url.clone());
         let request = self.strict()?.post(url).header(CONTENT_TYPE, FORM).body(form(fields));
         let answer = match request.send().await {

@@ -142,6 +142,7 @@ fn in_json_words(expected: &str) -> String {
         "a sequence" => "a list",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a nonzero u32" => "a whole number above 0",
         "f32" | "f64" => "a number",
         other if other.starts_with("struct ") => "an object",
         other => other,
@@ -152,7 +153,7 @@ fn in_json_words(expected: &str) -> String {
 fn is_secret(segment: &Segment) -> bool {
     let Segment::Map { key } = segment else { return false };
     let key = key.to_lowercase();
-    ["password", "token", "secret", "kubeconfig", "passphrase", "credential", "key"]
+    ["password", "token", "secret", "kubeconfig", "passphrase", "credential", "key", "docker_config"]
         .iter()
         .any(|word| key.contains(word))
 }

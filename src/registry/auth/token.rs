@@ -63,7 +63,7 @@ impl<'a> Server<'a> {
         url.query_pairs_mut()
             .extend_pairs(scopes)
             .extend_pairs(self.service.map(|service| ("service", service)));
-        let answer = self.door.transport.send(Ask { authorization, ..Ask::get(url) }).await?;
+        let answer = self.door.transport.unlimited(Ask { authorization, ..Ask::get(url) }).await?;
         self.read(answer, None)
     }
 

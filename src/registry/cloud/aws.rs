@@ -220,10 +220,12 @@ fn entry(answer: Authorization, now: SystemTime) -> Result<Entry, Error> {
 /// Reads the access key of the source. Half of one is a mistake: the machine's own would be taken
 /// in its place, and nobody would know.
 fn given_key(access: &Access) -> Result<Option<AccessKey>, Error> {
-    let (id, secret) = (&access.aws_access_key_id, &access.aws_secret_access_key);
-    let token = Some(access.aws_session_token.clone()).filter(is_set);
-    match (!id.is_empty(), is_set(secret)) {
-        (true, true) => Ok(Some(AccessKey { id: id.clone(), secret: secret.clone(), token })),
+    // A line break at the end is what variables often have; none of these can.
+    let trimmed = |secret: &SecretString| SecretString::from(secret.expose_secret().trim());
+    let (id, secret) = (access.aws_access_key_id.trim(), trimmed(&access.aws_secret_access_key));
+    let token = Some(trimmed(&access.aws_session_token)).filter(is_set);
+    match (!id.is_empty(), is_set(&secret)) {
+        (true, true) => Ok(Some(AccessKey { id: id.to_owned(), secret, token })),
         (true, false) => Err(Error::Half { given: "aws_access_key_id", missing: "aws_secret_access_key" }),
         (false, true) => Err(Error::Half { given: "aws_secret_access_key", missing: "aws_access_key_id" }),
         (false, false) if token.is_some() => {

@@ -74,7 +74,9 @@ impl Keys {
     /// Returns what the keys ask for; `None` when they do not speak of Google.
     pub(in crate::registry) fn of(access: &Access) -> Result<Option<Self>, Error> {
         if is_set(&access.gcp_access_token) {
-            return Ok(Some(Self::Token(access.gcp_access_token.clone())));
+            // A line break at the end is what variables often have.
+            let token = access.gcp_access_token.expose_secret().trim();
+            return Ok(Some(Self::Token(SecretString::from(token))));
         }
         if is_set(&access.gcp_json_key) {
             return account(&access.gcp_json_key).map(|account| Some(Self::Account(account)));
@@ -145,11 +147,13 @@ fn account(text: &SecretString) -> Result<Account, Error> {
     let bad = |reason: &str| Error::key("gcp_json_key", reason);
     let account: Account = serde_json::from_str(text.expose_secret())
         .map_err(|_| bad("is not the JSON key of a service account"))?;
-    if account.kind != "service_account" {
-        return Err(bad(&format!(
-            "is of the type `{}`, and only `service_account` can be used",
-            account.kind
-        )));
+    match account.kind.as_str() {
+        "service_account" => {}
+        // Only known words are repeated: all of the document may be secret.
+        kind @ ("authorized_user" | "external_account" | "impersonated_service_account") => {
+            return Err(bad(&format!("is of the type `{kind}`, and only `service_account` can be used")));
+        }
+        _ => return Err(bad("is not the JSON key of a service account")),
     }
     if account.client_email.is_empty() {
         return Err(bad("has no `client_email`"));
@@ -207,6 +211,7 @@ mod tests {
         let pem = "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n";
         for (key, part) in [
             (json!("canary"), "is not the JSON key"),
+            (json!({"type": "canary"}), "is not the JSON key"),
             (json!({"type": "authorized_user", "client_email": "a@b"}), "the type `authorized_user`"),
             (json!({"type": "service_account"}), "has no `client_email`"),
             (

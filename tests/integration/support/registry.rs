@@ -20,6 +20,7 @@ pub(crate) struct Registry {
     address: SocketAddr,
     shared: Arc<Shared>,
     ca: Option<String>,
+    client: Option<(String, String)>,
     /// Owns the threads that answer.
     _runtime: tokio::runtime::Runtime,
 }
@@ -116,13 +117,19 @@ impl Registry {
         Self::start(Some(tls::Certificates::new()))
     }
 
+    /// Starts a registry that also wants a certificate of its clients.
+    pub(crate) fn mutual_tls() -> Self {
+        Self::start(Some(tls::Certificates::mutual()))
+    }
+
     fn start(certificates: Option<tls::Certificates>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let shared = Arc::new(Shared::default());
         let ca = certificates.as_ref().map(|certificates| certificates.ca.clone());
+        let client = certificates.as_ref().map(|certificates| certificates.client.clone());
         let address = runtime.block_on(server::start(shared.clone(), certificates));
-        Self { address, shared, ca, _runtime: runtime }
+        Self { address, shared, ca, client, _runtime: runtime }
     }
 
     /// Sets what it wants to see.
@@ -150,6 +157,12 @@ impl Registry {
     /// Returns the certificate to trust, as PEM.
     pub(crate) fn ca(&self) -> &str {
         self.ca.as_deref().expect("only a TLS registry has a CA")
+    }
+
+    /// Returns a certificate and its key that a registry which wants one takes, as PEM.
+    pub(crate) fn client(&self) -> (&str, &str) {
+        let (cert, key) = self.client.as_ref().expect("only a TLS registry has client certificates");
+        (cert, key)
     }
 
     /// Stores an image with these labels under `tag` and returns its digest.

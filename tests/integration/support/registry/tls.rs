@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -12,11 +13,30 @@ use tokio_rustls::server::TlsStream;
 pub(super) struct Certificates {
     /// The CA's certificate as PEM.
     pub(super) ca: String,
+    /// A certificate of the CA for clients, and its key, as PEM.
+    pub(super) client: (String, String),
     server: rustls::ServerConfig,
 }
 
 impl Certificates {
+    /// Returns certificates for a server that lets everybody in.
     pub(super) fn new() -> Self {
+        Self::made(|_| rustls::server::WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// Returns certificates for a server that wants one of its clients too.
+    pub(super) fn mutual() -> Self {
+        Self::made(|ca| {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(ca).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+                .build()
+                .unwrap()
+        })
+    }
+
+    fn made(verifier: impl Fn(CertificateDer<'static>) -> Arc<dyn ClientCertVerifier>) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -27,10 +47,12 @@ impl Certificates {
         let server = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier(ca.der().clone()))
             .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
             .unwrap();
-        Self { ca: ca.pem(), server }
+        let key = KeyPair::generate().unwrap();
+        let client = CertificateParams::new(vec!["worker".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+        Self { ca: ca.pem(), client: (client.pem(), key.serialize_pem()), server }
     }
 }
 
