@@ -128,11 +128,13 @@ pub fn typed<T: DeserializeOwned>(part: &str, value: &Value) -> Result<T, Error>
 }
 
 fn written<T: DeserializeOwned>(part: &str, text: &str) -> Result<T, Error> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut reader).or_else(|_| {
-        let value = serde_json::from_str(text).map_err(|source| Error::Syntax { source })?;
-        typed(part, &value)
-    })
+    if let Ok(read) = serde_json::from_str(text) {
+        return Ok(read);
+    }
+    if let Some(read) = lenient::lowered(text).and_then(|text| serde_json::from_str(&text).ok()) {
+        return Ok(read);
+    }
+    typed(part, &serde_json::from_str(text).map_err(|source| Error::Syntax { source })?)
 }
 
 #[cfg(test)]

@@ -1,19 +1,32 @@
 //! Keys in any case, as Go's decoder takes them and so every resource that people know. It is looked
 //! at only when a request cannot be read as it is written.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
+
+/// Returns the object with its own keys in lower case, and all values as they are written; `None` when
+/// they are already.
+pub(super) fn lowered(object: &str) -> Option<String> {
+    let map: BTreeMap<String, Box<RawValue>> = serde_json::from_str(object).ok()?;
+    let is_lower = map.keys().all(|key| *key == key.to_lowercase());
+    let lower: BTreeMap<String, Box<RawValue>> =
+        map.into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect();
+    if is_lower { None } else { serde_json::to_string(&lower).ok() }
+}
 
 /// Reads `value` with its unknown keys in lower case, where that makes them known. The error is that
 /// of the value as it is written.
 pub(super) fn read<T: DeserializeOwned>(
     value: &Value,
 ) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
-    serde_path_to_error::deserialize(value).or_else(|error| lowered(value, &error).ok_or(error))
+    serde_path_to_error::deserialize(value).or_else(|error| renamed(value, &error).ok_or(error))
 }
 
-fn lowered<T: DeserializeOwned>(
+fn renamed<T: DeserializeOwned>(
     value: &Value,
     error: &serde_path_to_error::Error<serde_json::Error>,
 ) -> Option<T> {
