@@ -1,18 +1,28 @@
 //! The `image-digest` resource type: which digest does a tag point at, and files that name it.
 
 mod check;
+mod constraint;
 mod content_trust;
 mod error;
 mod get;
+mod listing;
 mod metadata;
+mod order;
+mod pattern;
 mod put;
+mod reason;
+mod rules;
+mod semver;
 mod source;
+mod verify;
 mod version;
 
+pub use check::{Detail, Report, look};
 pub use content_trust::ContentTrust;
 pub use error::Error;
 pub use get::GetParams;
 pub use put::PutParams;
+pub use reason::{Left, Reason};
 pub use source::Source;
 pub use version::Version;
 

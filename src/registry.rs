@@ -26,7 +26,7 @@ pub(crate) use access::{document, or_default, with_access_keys};
 pub(crate) use trust::trusting;
 
 pub use access::{Access, Ambient, HubMirror, Mirror, secret};
-pub use client::{Client, Description, Sink};
+pub use client::{Client, Description, Referrer, Sink};
 pub use error::{Error, Trouble};
 pub use manifest::{Child, Family, Manifest};
 pub use mirror::Sources;

@@ -127,7 +127,7 @@ pub async fn find(client: &Client, repository: &str, tag: &str) -> anyhow::Resul
         return Ok(Pinned { repository: repository.to_owned(), digest });
     }
     // Who may read a tag may not always list them: the hint is a courtesy.
-    let tags = client.tags().await.unwrap_or_default();
+    let tags = client.tags().await.ok().flatten().unwrap_or_default();
     let missing =
         MissingTag { repository: repository.to_owned(), tag: tag.to_owned(), nearest: nearest(tag, tags) };
     Err(Failure::from(missing).into())

@@ -1,23 +1,28 @@
 //! One request from stdin: found in the text, then typed, with errors that name the key, what was
 //! there and what belongs there. Values of secret keys are never repeated.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::failure::Explain;
 
 mod explain;
+mod lenient;
 
 pub(crate) use explain::kind;
 
 pub use explain::Error;
 
-/// A request whose three parts are found but not yet typed.
+/// A request whose three parts are found but not yet typed. They are kept as the text that they are:
+/// a value would turn the tag `1.10` into `1.1`.
 #[derive(Clone, Default, PartialEq)]
 pub struct Request {
-    source: Option<Value>,
-    params: Option<Value>,
-    version: Option<Value>,
+    source: Option<String>,
+    params: Option<String>,
+    version: Option<String>,
 }
 
 impl Request {
@@ -28,17 +33,22 @@ impl Request {
     ///
     /// When there is no JSON object, or a key that no request has.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
-        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
-        let map = match values.next() {
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Box<RawValue>>();
+        let text = match values.next() {
             None => return Err(Error::Empty),
             Some(Err(source)) => return Err(Error::Syntax { source }),
-            Some(Ok(Value::Object(map))) => map,
-            Some(Ok(other)) => return Err(Error::NotAnObject { found: kind(&other) }),
+            Some(Ok(value)) => value,
         };
-        Self::sorted(map)
+        match serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(text.get()) {
+            Ok(map) => Self::sorted(map),
+            Err(source) => match serde_json::from_str::<Value>(text.get()) {
+                Ok(other) => Err(Error::NotAnObject { found: kind(&other) }),
+                Err(_) => Err(Error::Syntax { source }),
+            },
+        }
     }
 
-    fn sorted(map: Map<String, Value>) -> Result<Self, Error> {
+    fn sorted(map: BTreeMap<String, Box<RawValue>>) -> Result<Self, Error> {
         let mut request = Self::default();
         for (key, value) in map {
             let slot = match key.to_lowercase().as_str() {
@@ -47,7 +57,7 @@ impl Request {
                 "version" => &mut request.version,
                 _ => return Err(explain::unknown_key("", &key, &["source", "params", "version"])),
             };
-            *slot = if value.is_null() { None } else { Some(value) };
+            *slot = Some(value.get()).filter(|text| *text != "null").map(str::to_owned);
         }
         Ok(request)
     }
@@ -58,7 +68,7 @@ impl Request {
     ///
     /// When a key is unknown, missing or of a wrong type.
     pub fn source<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        typed("source", self.source.as_ref().unwrap_or(&Value::Object(Map::new())))
+        written("source", self.source.as_deref().unwrap_or("{}"))
     }
 
     /// Returns the typed `params`; absent ones are empty ones.
@@ -67,7 +77,7 @@ impl Request {
     ///
     /// When a key is unknown, missing or of a wrong type.
     pub fn params<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        typed("params", self.params.as_ref().unwrap_or(&Value::Object(Map::new())))
+        written("params", self.params.as_deref().unwrap_or("{}"))
     }
 
     /// Returns the typed `version`, if there is one.
@@ -76,7 +86,7 @@ impl Request {
     ///
     /// When a key is unknown, missing or of a wrong type.
     pub fn cursor<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        self.version.as_ref().map(|value| typed("version", value)).transpose()
+        self.version.as_deref().map(|text| written("version", text)).transpose()
     }
 
     /// Returns the typed `version` of a step that cannot do without.
@@ -94,8 +104,8 @@ impl Request {
     ///
     /// When there are any.
     pub fn without_params(&self) -> Result<(), Error> {
-        match &self.params {
-            Some(Value::Object(map)) if map.is_empty() => Ok(()),
+        match self.params.as_deref().map(serde_json::from_str::<Value>) {
+            Some(Ok(Value::Object(map))) if map.is_empty() => Ok(()),
             None => Ok(()),
             Some(_) => Err(Error::ParamsOfCheck),
         }
@@ -114,7 +124,17 @@ impl Explain for Error {
 ///
 /// When a key is unknown, missing or of a wrong type.
 pub fn typed<T: DeserializeOwned>(part: &str, value: &Value) -> Result<T, Error> {
-    serde_path_to_error::deserialize(value).map_err(|error| explain::refused(part, value, &error))
+    lenient::read(value).map_err(|error| explain::refused(part, value, &error))
+}
+
+fn written<T: DeserializeOwned>(part: &str, text: &str) -> Result<T, Error> {
+    if let Ok(read) = serde_json::from_str(text) {
+        return Ok(read);
+    }
+    if let Some(read) = lenient::lowered(text).and_then(|text| serde_json::from_str(&text).ok()) {
+        return Ok(read);
+    }
+    typed(part, &serde_json::from_str(text).map_err(|source| Error::Syntax { source })?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::reason::Reason;
 use crate::failure::{Explain, storage_hint};
 use crate::image::{BadDigest, Digest, Pinned};
 use crate::{registry, unpack};
@@ -14,6 +15,45 @@ pub enum Error {
     /// The registry could not be asked.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// The registry could not be asked about one of several tags.
+    #[error("failed to look up `{name}`")]
+    Tag {
+        /// Repository and tag.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<registry::Error>,
+    },
+    /// What is watched is not there.
+    #[error("`{0}` is not in the registry")]
+    Missing(String),
+    /// There are tags, and none of them is a version.
+    #[error("`{name}` has no version{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    NoVersion {
+        /// The repository, or repository and tag.
+        name: String,
+        /// Why the one that is nearest is none.
+        reason: Option<Reason>,
+    },
+    /// A key that another one leaves without effect.
+    #[error("`source.{key}` has no effect beside {beside}")]
+    Useless {
+        /// The key.
+        key: &'static str,
+        /// The other one.
+        beside: &'static str,
+    },
+    /// A signature is asked for, and nobody's.
+    #[error("`source.verify.cosign.keys` is empty: no signature would count")]
+    NoKeys,
+    /// A public key that is none.
+    #[error("`source.verify.cosign.keys[{position}]` is not a public key: {problem}")]
+    Key {
+        /// Which one, counted from 0.
+        position: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The version's digest is none.
     #[error("`version.digest` is not usable")]
     BadDigest(#[from] BadDigest),
@@ -64,7 +104,7 @@ pub enum Error {
     #[error("`content_trust` asks for a Notary v1 signature, and image-digest makes none")]
     ContentTrust,
     /// There is no put.
-    #[error("image-digest cannot put images yet: `check` and `in` of one tag are all that it does")]
+    #[error("image-digest cannot put images yet: `check` and `in` are all that it does")]
     Put,
 }
 
@@ -73,6 +113,14 @@ impl Explain for Error {
         let hint = match self {
             Self::Registry(error) => return error.hint(),
             Self::BadDigest(_) => "a version is {\"tag\": …, \"digest\": \"sha256:…\"}",
+            Self::Tag { source, .. } => return source.hint(),
+            Self::Missing(_) | Self::NoVersion { .. } => {
+                "`rollway digest --source FILE --explain` says what is there; `on_missing: wait` waits for it"
+            }
+            Self::Useless { .. } => "remove one of the two",
+            Self::NoKeys | Self::Key { .. } => {
+                "give the public key that `cosign generate-key-pair` made, as PEM"
+            }
             Self::Gone(_) => "it was deleted there; check again for a newer version, and unpin this one",
             Self::Write { source, .. } => {
                 let usual = "the first argument must be a directory that this user can write to";

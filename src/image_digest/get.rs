@@ -86,7 +86,7 @@ impl GetParams {
 
     fn platform(&self, source: &Source) -> Platform {
         let asked = self.platform.clone().or_else(|| source.platform.clone());
-        asked.unwrap_or_else(Platform::here).split()
+        asked.unwrap_or_else(Platform::here)
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn get(
     params: &GetParams,
     context: &Context,
 ) -> Result<Response<Version>, Error> {
-    let version = version.with_tag(source.tag.as_str());
+    let version = version.with_tag(source.usual_tag());
     let digest = version.checked_digest()?;
     let sources = source.sources(context).await?;
     let origin = sources.origin().repository();
@@ -146,7 +146,9 @@ impl Job<'_> {
         stage.commit()?;
         self.tell(config.is_some());
         let described = config.as_deref().and_then(|config| Config::read(config).ok());
-        Ok(metadata::fields(self.tag, self.pinned, Vec::new(), described.as_ref()))
+        let annotations = found.image().map(|image| &image.parts.annotations);
+        let extra = metadata::matching(self.source, described.as_ref(), annotations);
+        Ok(metadata::fields(self.tag, self.pinned, extra, described.as_ref()))
     }
 
     /// Reads the image's config. Beside names alone it is a courtesy: an image without one (a chart,

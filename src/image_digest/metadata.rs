@@ -1,5 +1,8 @@
 //! What people see beside a version: where it came from and what is in it. Pure.
 
+use std::collections::BTreeMap;
+
+use super::Source;
 use crate::concourse::Field;
 use crate::image::{Buildpacks, Config, Pinned};
 
@@ -20,6 +23,18 @@ pub(super) fn fields(tag: &str, pinned: &Pinned, extra: Vec<Field>, config: Opti
         fields.extend(about(config));
     }
     fields
+}
+
+/// Returns the labels and the annotations that the source asks for, each by its name.
+pub(super) fn matching(
+    source: &Source,
+    config: Option<&Config>,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Vec<Field> {
+    let labels = config.into_iter().flat_map(|config| &config.labels);
+    let labels = labels.filter(|(name, _)| source.shows_label(name));
+    let annotations = annotations.into_iter().flatten().filter(|(name, _)| source.shows_annotation(name));
+    labels.chain(annotations).map(|(name, value)| field(name, value)).collect()
 }
 
 fn about(config: &Config) -> Vec<Field> {
@@ -67,6 +82,22 @@ mod tests {
             shown(None),
             ["repository=app", "tag=1", &format!("digest={digest}"), &format!("image=app@{digest}")]
         );
+    }
+
+    #[test]
+    fn labels_and_annotations_are_shown_where_the_source_asks_for_them() {
+        let source: Source = serde_json::from_str(
+            r#"{"repository": "app", "label_regex": "^team\\.", "annotation_regex": "build$"}"#,
+        )
+        .unwrap();
+        let pairs = |names: [&str; 3]| names.map(|name| (name.to_owned(), format!("{name}!"))).into();
+        let config = Config { labels: pairs(["team.b", "team.a", "other"]), ..Config::default() };
+        let annotations: BTreeMap<String, String> = pairs(["a.build", "build.a", "team.c"]);
+        let shown = matching(&source, Some(&config), Some(&annotations));
+        let names: Vec<_> = shown.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["team.a", "team.b", "a.build"]);
+        assert_eq!(shown[0].value, "team.a!");
+        assert!(matching(&source, None, None).is_empty());
     }
 
     #[test]

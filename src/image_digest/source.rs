@@ -1,54 +1,164 @@
-//! The `source` of the pipeline: `registry-image`'s keys, as far as this type goes today.
+//! The `source` of the pipeline: all keys of `registry-image`, and what this type has beyond them.
+//! How keys fit together is decided in `rules`.
 
-use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, Unexpected};
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{Deserializer, IntoDeserializer};
 
+use super::constraint::Constraint;
 use super::content_trust::ContentTrust;
+use super::order::Order;
+use super::pattern::Pattern;
 use crate::concourse::Context;
 use crate::image::Platform;
 use crate::registry::{self, Ambient, Client, Sources, with_access_keys};
 
+mod duration;
+mod tag;
+
+pub(super) use tag::Tag;
+
 with_access_keys! {
-/// Where the image is and how to get in.
+/// Where the image is, which of its tags are versions, and how to get in.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "the keys at the end are there to be refused by name")]
 pub struct Source {
     /// The repository, with its host unless it is Docker Hub's.
     pub repository: String,
-    /// The tag to watch. A number is taken as it is written.
+    /// The tag to watch. Without it, and without `tag_regex` and `order`, semantic versions are.
+    #[serde(default, deserialize_with = "tag::optional")]
+    #[schemars(with = "Option<Tag>")]
+    pub(super) tag: Option<Tag>,
+    /// Watch the tags that match; RE2, unanchored.
+    #[serde(default, deserialize_with = "or_nothing")]
+    #[schemars(with = "Option<String>")]
+    pub(super) tag_regex: Option<Pattern>,
+    /// Order the tags of `tag_regex` by when their images were built, the oldest first.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "bool")]
+    pub(super) created_at_sort: bool,
+    /// Order tags by what stands in them: in the group `order` of `tag_regex`, in its first group, or
+    /// in the whole tag.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub(super) order: Option<Order>,
+    /// Watch the versions that end in `-` and this; put appends it.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "String")]
+    variant: String,
+    /// Watch the versions that it accepts.
+    #[serde(default, deserialize_with = "or_nothing")]
+    #[schemars(with = "Option<String>")]
+    pub(super) semver_constraint: Option<Constraint>,
+    /// Watch pre-releases too.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "bool")]
+    pub(super) pre_releases: bool,
+    /// What a pre-release may start with, beside `alpha`, `beta` and `rc`.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "Vec<String>")]
+    pub(super) pre_release_prefixes: Vec<String>,
+    /// Do not take dates, build numbers and commit hashes for versions.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "bool")]
+    pub(super) strict_versions: bool,
+    /// When `latest`, or the tag named like the variant, is a version beside the semantic ones.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "BareTag")]
+    pub(super) bare_tag: BareTag,
+    /// Watch only tags that match one of these; RE2, unanchored.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "Vec<String>")]
+    pub(super) allow_tags: Vec<Pattern>,
+    /// Watch no tag that matches one of these; the default leaves out signatures and attestations.
     #[serde(default)]
-    pub tag: Tag,
-    /// The image of an index that metadata is read from; the default is where this runs.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(super) deny_tags: Option<Vec<Pattern>>,
+    /// Look at the newest tags only, at most so many.
+    #[serde(default)]
+    pub(super) max_tags: Option<NonZeroUsize>,
+    /// Offer only images that have all of these platforms.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "Vec<Platform>")]
+    pub(super) platforms: Vec<Platform>,
+    /// Do not take it for a change when only the images of other platforms than `platform` changed.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "bool")]
+    pub(super) only_platform_changes: bool,
+    /// Offer only images that were built so long ago.
+    #[serde(default, deserialize_with = "duration::optional")]
+    #[schemars(with = "Option<String>")]
+    pub(super) minimum_age: Option<Duration>,
+    /// Offer only images that are signed.
+    #[serde(default)]
+    pub(super) verify: Option<Verify>,
+    /// Give a tag that moves to an image that it had before a version of its own.
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "bool")]
+    pub(super) track_moves: bool,
+    /// What it means that there is nothing to watch.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub(super) on_missing: Option<OnMissing>,
+    /// The labels that become metadata of a get; RE2, unanchored.
+    #[serde(default, deserialize_with = "or_nothing")]
+    #[schemars(with = "Option<String>")]
+    pub(super) label_regex: Option<Pattern>,
+    /// The annotations of the image's manifest that become metadata of a get; RE2, unanchored.
+    #[serde(default, deserialize_with = "or_nothing")]
+    #[schemars(with = "Option<String>")]
+    pub(super) annotation_regex: Option<Pattern>,
+    /// The image of an index that counts; the default is the one for where this runs.
     #[serde(default)]
     pub platform: Option<Platform>,
     /// Log every request.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "registry::or_default")]
+    #[schemars(with = "bool")]
     pub debug: bool,
-    #[schemars(skip)]
-    tag_regex: Unsupported,
-    #[schemars(skip)]
-    created_at_sort: Unsupported,
-    #[schemars(skip)]
-    variant: Unsupported,
-    #[schemars(skip)]
-    semver_constraint: Unsupported,
-    #[schemars(skip)]
-    pre_releases: Unsupported,
-    #[schemars(skip)]
-    pre_release_prefixes: Unsupported,
-    #[schemars(skip)]
-    label_regex: Unsupported,
-    #[schemars(skip)]
-    annotation_regex: Unsupported,
     /// Signing with Notary v1, which put refuses.
     #[serde(default)]
     pub content_trust: Option<ContentTrust>,
 }
+}
+
+/// When the bare tag is a version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BareTag {
+    /// When no semantic version has its image.
+    #[default]
+    Unmatched,
+    /// When there is no semantic version at all.
+    Alone,
+    /// Never.
+    Never,
+}
+
+/// What a check does when there is nothing to watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnMissing {
+    /// It fails.
+    Error,
+    /// It answers that there is no version yet.
+    Wait,
+}
+
+/// Which signatures count.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    /// Signatures made by cosign.
+    pub(super) cosign: Cosign,
+}
+
+/// Signatures made by cosign.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cosign {
+    /// Public keys as PEM; a signature by any of them counts.
+    pub(super) keys: Vec<String>,
 }
 
 impl Source {
@@ -66,178 +176,51 @@ impl Source {
         let sources = Sources::reach(&self.repository, &access, &context.log).await?;
         Ok(if self.debug { sources.with(Client::traced) } else { sources })
     }
-}
 
-/// A tag as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tag(String);
+    /// Returns the tag, if one is named.
+    pub(super) fn own_tag(&self) -> Option<&str> {
+        self.tag.as_ref().map(Tag::as_str)
+    }
 
-impl Tag {
-    /// Returns the text.
+    /// Returns the variant; empty for none.
+    pub(super) fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    /// Returns whether a label of the image becomes metadata.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn shows_label(&self, name: &str) -> bool {
+        self.label_regex.as_ref().is_some_and(|pattern| pattern.is_match(name))
+    }
+
+    /// Returns whether an annotation of the image's manifest becomes metadata.
+    #[must_use]
+    pub fn shows_annotation(&self, name: &str) -> bool {
+        self.annotation_regex.as_ref().is_some_and(|pattern| pattern.is_match(name))
+    }
+
+    /// Returns the tag that stands for versions without one: the one that is watched, or the one that
+    /// is there beside semantic versions.
+    pub(super) fn usual_tag(&self) -> &str {
+        self.own_tag().unwrap_or_else(|| self.bare())
+    }
+
+    /// Returns the tag that floats beside semantic versions.
+    fn bare(&self) -> &str {
+        if self.variant.is_empty() { "latest" } else { &self.variant }
     }
 }
 
-impl Default for Tag {
-    fn default() -> Self {
-        Self("latest".to_owned())
-    }
-}
-
-impl<'de> Deserialize<'de> for Tag {
-    /// Keeps the literal text of a number: as a number, `1.0` and `1.00` would be the same tag.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        let raw = raw.get();
-        let text = match raw.bytes().next() {
-            Some(b'"') => serde_json::from_str(raw).map_err(de::Error::custom)?,
-            Some(b'0'..=b'9' | b'-') => raw.to_owned(),
-            Some(b'n') => String::new(),
-            _ => return Err(de::Error::custom("a tag is a string or a number")),
-        };
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        if registry::is_tag(&text) {
-            Ok(Self(text))
-        } else {
-            let rule = "at most 128 letters, digits, `_`, `.` and `-`, and no `.` or `-` in front";
-            Err(de::Error::custom(format!("`{text}` is not a tag: {rule}")))
-        }
-    }
-}
-
-impl JsonSchema for Tag {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Tag".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "number"] })
-    }
-}
-
-/// A key that is known and cannot be obeyed. Its empty value asks for nothing and is let through,
-/// because pipelines fill keys from variables that may be empty.
-#[derive(Clone, Copy, Debug, Default)]
-struct Unsupported;
-
-impl<'de> Deserialize<'de> for Unsupported {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Unsupported;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("nothing")
-            }
-
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Unsupported, E> {
-                empty(!value)
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Unsupported, E> {
-                empty(value.is_empty())
-            }
-
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Unsupported, E> {
-                empty(false)
-            }
-
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Unsupported, E> {
-                empty(false)
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Unsupported, E> {
-                empty(false)
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Unsupported, E> {
-                empty(true)
-            }
-
-            fn visit_none<E: de::Error>(self) -> Result<Unsupported, E> {
-                empty(true)
-            }
-
-            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Unsupported, D::Error> {
-                deserializer.deserialize_any(Visitor)
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Unsupported, A::Error> {
-                empty(list.next_element::<IgnoredAny>()?.is_none())
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Unsupported, A::Error> {
-                empty(map.next_entry::<IgnoredAny, IgnoredAny>()?.is_none())
-            }
-        }
-
-        fn empty<E: de::Error>(is_empty: bool) -> Result<Unsupported, E> {
-            let wanted = "no value (image-digest does not support this key of registry-image yet)";
-            if is_empty { Ok(Unsupported) } else { Err(E::invalid_value(Unexpected::Other("one"), &wanted)) }
-        }
-
-        // A missing key is read as an option without a value.
-        deserializer.deserialize_option(Visitor)
-    }
+/// Reads a text of its own kind; `null` and the empty text are nothing, because pipelines fill keys
+/// from variables that may be empty.
+fn or_nothing<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+    text.map(|text| T::deserialize(text.into_deserializer())).transpose()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(json: &str) -> Result<Source, String> {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn number_as_a_tag_keeps_its_text() {
-        for (json, tag) in [
-            ("1.10", "1.10"),
-            ("\"1.0\"", "1.0"),
-            ("7", "7"),
-            ("1e3", "1e3"),
-            ("null", "latest"),
-            ("\"\"", "latest"),
-        ] {
-            let source = source(&format!(r#"{{"repository": "app", "tag": {json}}}"#)).unwrap();
-            assert_eq!(source.tag.as_str(), tag, "{json}");
-        }
-    }
-
-    #[test]
-    fn tag_survives_a_detour_through_a_value() {
-        let value = serde_json::json!({"repository": "app", "tag": 12});
-        let source: Source = serde_path_to_error::deserialize(value).unwrap();
-        assert_eq!(source.tag.as_str(), "12");
-    }
-
-    #[test]
-    fn tag_that_is_none_is_refused() {
-        for json in ["true", "[]", "{}", "\"a/b\"", "\"a b\"", "-1"] {
-            let error = source(&format!(r#"{{"repository": "app", "tag": {json}}}"#)).unwrap_err();
-            assert!(error.starts_with("tag: "), "{json}: {error}");
-        }
-    }
-
-    #[test]
-    fn mode_that_is_not_there_yet_is_named() {
-        for key in [r#""tag_regex": "^1""#, r#""pre_releases": true"#] {
-            let error = source(&format!(r#"{{"repository": "app", {key}}}"#)).unwrap_err();
-            let name = key.split('"').nth(1).unwrap();
-            assert!(error.starts_with(name) && error.contains("does not support this key"), "{error}");
-        }
-    }
-
-    #[test]
-    fn empty_value_of_such_a_key_asks_for_nothing() {
-        let json = r#"{"repository": "app", "tag_regex": "", "pre_releases": false, "variant": null,
-            "pre_release_prefixes": [], "content_trust": {}}"#;
-        assert!(source(json).is_ok());
-    }
-}
+mod tests;

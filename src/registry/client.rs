@@ -22,11 +22,13 @@ use super::{Error, Manifest, Policy, Repository, Trouble, ping, reference};
 use crate::image::{Config, Digest};
 use crate::log::Log;
 
+mod artifacts;
 mod blobs;
 mod describe;
 mod entrance;
 mod tags;
 
+pub use artifacts::Referrer;
 pub use blobs::Sink;
 pub use describe::Description;
 

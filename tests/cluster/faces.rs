@@ -56,6 +56,7 @@ impl Face {
         let host = base.split_once("://").unwrap().1;
         let repository = format!("{host}/{path}");
         source["repository"] = repository.as_str().into();
+        source["tag"] = "latest".into();
         Self { repository, source, base: base.to_owned(), path: path.to_owned(), registry }
     }
 

@@ -70,3 +70,89 @@ fn missing_tag_is_an_error() {
     hint: the nearest tags there are `1.0`, `latest`
     ");
 }
+
+#[test]
+fn options_of_a_source_choose_the_newest_version() {
+    let registry = Registry::plain();
+    let new = registry.image("app", "1.10", &[("v", "2")]);
+    registry.image("app", "1.9", &[("v", "1")]);
+    let other = registry.image("app", "2.0", &[("v", "3")]);
+    let repository = registry.repository("app");
+    let toolkit = Toolkit::new();
+    for (options, digest) in [
+        (vec!["--semver-constraint", "1.x"], &new),
+        (vec!["--tag-regex", "^2"], &other),
+        (vec!["--order", "semver", "--deny-tag", "^2"], &new),
+    ] {
+        let outcome = toolkit.binary("rollway").arg("digest").arg(&repository).args(&options).run();
+        assert_eq!(outcome.stdout, format!("{repository}@{digest}\n"), "{options:?}: {outcome}");
+    }
+    let outcome = toolkit.binary("rollway").arg("digest").arg(&repository).args(["--order", "newest"]).run();
+    assert!(outcome.stderr.contains("`source.order`: expected one of `semver`"), "{outcome}");
+}
+
+#[test]
+fn explain_says_why_each_other_tag_is_no_version() {
+    let registry = Registry::plain();
+    let image = registry.image("app", "1.1", &[("v", "2")]);
+    let same = registry.image("app", "latest", &[("v", "2")]);
+    assert_eq!(image, same);
+    let old = registry.image("app", "1.0", &[("v", "1")]);
+    registry.image("app", "1.2-rc.1", &[]);
+    registry.image("app", "nightly", &[]);
+    let short = |digest: &str| digest[7..19].to_owned();
+    let toolkit = Toolkit::new().filter(&short(&image), "[NEW DIGEST]").filter(&short(&old), "[OLD DIGEST]");
+    let run = toolkit.binary("rollway").arg("digest").arg(registry.repository("app")).arg("--explain");
+    assert_snapshot!(run.run(), @r"
+    exit 0
+    --- stdout
+    TAG       DIGEST        VERDICT
+    1.1       [NEW DIGEST]  the newest version
+    1.0       [OLD DIGEST]  a version
+    1.2-rc.1  -             it is a pre-release, and pre_releases is not set
+    nightly   -             it is not a semantic version
+    latest    [NEW DIGEST]  the same image as `1.1`
+    ");
+}
+
+#[test]
+fn source_of_a_pipeline_is_checked_as_it_is() {
+    let registry = Registry::plain();
+    let digest = registry.image("app", "v7", &[]);
+    registry.image("app", "v6", &[("v", "6")]);
+    let repository = registry.repository("app");
+    let toolkit = Toolkit::new();
+    let source = format!("repository: {repository}\norder: numeric\ntag_regex: ^v(.*)$\n");
+    let resource = format!("name: image\ntype: image-digest\nsource:\n  {}", source.replace('\n', "\n  "));
+    let json = format!(r#"{{"repository": "{repository}", "tag": "v7"}}"#);
+    for (name, text) in [("source.yml", source), ("resource.yml", resource), ("source.json", json)] {
+        let file = toolkit.file(name, &text);
+        let run = toolkit.binary("rollway").args(["digest", "-o", "json", "--source"]).arg(file);
+        let outcome = run.run();
+        assert_eq!(outcome.json()["image"], format!("{repository}@{digest}"), "{name}: {outcome}");
+    }
+    let file = toolkit.file("wrong.yml", "repositry: x");
+    let outcome = toolkit.binary("rollway").args(["digest", "--source"]).arg(file).run();
+    assert!(
+        outcome.stderr.contains("`source.repositry`: unknown key; did you mean `repository`?"),
+        "{outcome}"
+    );
+    let file = toolkit.file("list.yml", "- a");
+    let outcome = toolkit.binary("rollway").args(["digest", "--source"]).arg(file).run();
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("has no source"), "{outcome}");
+}
+
+#[test]
+fn cursor_shows_what_the_next_check_would_answer() {
+    let registry = Registry::plain();
+    let old = registry.image("app", "latest", &[("v", "1")]);
+    let new = registry.image("app", "latest", &[("v", "2")]);
+    let toolkit = Toolkit::new();
+    let image = format!("{}:latest", registry.repository("app"));
+    let cursor = format!("latest@{old}");
+    let outcome = toolkit.binary("rollway").args(["digest", &image, "-o", "json", "--cursor", &cursor]).run();
+    let versions = serde_json::json!([{"tag": "latest", "digest": old}, {"tag": "latest", "digest": new}]);
+    assert_eq!(outcome.json()["versions"], versions, "{outcome}");
+    let outcome = toolkit.binary("rollway").args(["digest", &image, "--cursor", "latest"]).run();
+    assert!(outcome.stderr.contains("the cursor is written as `TAG@sha256:…`"), "{outcome}");
+}

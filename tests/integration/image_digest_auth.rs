@@ -11,13 +11,13 @@ const HEAD: &str = "HEAD /v2/app/manifests/latest";
 
 fn check(registry: &Registry, password: &str) -> Outcome {
     let source = json!({
-        "repository": registry.repository("app"), "username": "bob", "password": password, "debug": false,
+        "repository": registry.repository("app"), "tag": "latest", "username": "bob", "password": password, "debug": false,
     });
     run(registry, &source)
 }
 
 fn anonymous(registry: &Registry) -> Outcome {
-    run(registry, &json!({"repository": registry.repository("app")}))
+    run(registry, &json!({"repository": registry.repository("app"), "tag": "latest"}))
 }
 
 fn run(registry: &Registry, source: &Value) -> Outcome {
@@ -157,7 +157,7 @@ fn password_is_in_no_output_whatever_fails() {
     for (line, fault) in faults {
         registry.fault(line, fault);
         let source = json!({
-            "repository": registry.repository("app"), "username": "bob", "password": CANARY, "debug": true,
+            "repository": registry.repository("app"), "tag": "latest", "username": "bob", "password": CANARY, "debug": true,
         });
         let outcome = run(&registry, &source).to_string();
         assert!(outcome.contains("/v2/"), "{outcome}");

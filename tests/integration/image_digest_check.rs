@@ -15,11 +15,11 @@ fn check(request: &Value) -> Outcome {
 }
 
 fn request(registry: &Registry) -> Value {
-    json!({"source": {"repository": registry.repository("app")}})
+    json!({"source": {"repository": registry.repository("app"), "tag": "latest"}})
 }
 
 fn since(registry: &Registry, version: Value) -> Value {
-    json!({"source": {"repository": registry.repository("app")}, "version": version})
+    json!({"source": {"repository": registry.repository("app"), "tag": "latest"}, "version": version})
 }
 
 fn version(digest: &str) -> Value {
@@ -139,7 +139,7 @@ fn content_of_an_unknown_type_has_a_digest_too() {
 fn https_is_spoken_where_the_ca_is_given() {
     let registry = Registry::tls();
     let digest = registry.image("app", "latest", &[]);
-    let request = json!({"source": {"repository": registry.repository("app"), "ca_certs": [registry.ca()]}});
+    let request = json!({"source": {"repository": registry.repository("app"), "tag": "latest", "ca_certs": [registry.ca()]}});
     assert_eq!(check(&request).json(), json!([version(&digest)]));
     assert_eq!(registry.requests(), [PING, HEAD]);
 }
@@ -151,7 +151,8 @@ fn unknown_ca_is_named_as_the_reason() {
         "image-digest",
         "check",
         None,
-        &json!({"source": {"repository": registry.repository("app"), "insecure": true}}).to_string(),
+        &json!({"source": {"repository": registry.repository("app"), "tag": "latest", "insecure": true}})
+            .to_string(),
     );
     assert_snapshot!(outcome, @r"
     exit 1
@@ -165,7 +166,8 @@ fn unknown_ca_is_named_as_the_reason() {
 fn debug_shows_each_request() {
     let registry = Registry::plain();
     registry.image("app", "latest", &[]);
-    let request = json!({"source": {"repository": registry.repository("app"), "debug": true}});
+    let request =
+        json!({"source": {"repository": registry.repository("app"), "tag": "latest", "debug": true}});
     let outcome = check(&request);
     let host = registry.host();
     assert!(outcome.stderr.contains(&format!("GET http://{host}/v2/: 200 OK\n")), "{outcome}");
@@ -203,7 +205,7 @@ fn lower_case_proxy_variables_are_obeyed() {
     let toolkit = Toolkit::new()
         .variable("https_proxy", "http://127.0.0.1:1")
         .variable("http_proxy", &format!("http://{}", proxy.host()));
-    let request = json!({"source": {"repository": "registry.local/app"}});
+    let request = json!({"source": {"repository": "registry.local/app", "tag": "latest"}});
     let outcome = toolkit.step("image-digest", "check", None, &request.to_string());
     assert_eq!(outcome.json(), json!([version(&digest)]), "{outcome}");
     let head = "HEAD http://registry.local/v2/app/manifests/latest";

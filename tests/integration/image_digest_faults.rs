@@ -12,7 +12,7 @@ const PING: &str = "GET /v2/";
 const HEAD: &str = "HEAD /v2/app/manifests/latest";
 
 fn check(registry: &Registry) -> Outcome {
-    let request = json!({"source": {"repository": registry.repository("app")}});
+    let request = json!({"source": {"repository": registry.repository("app"), "tag": "latest"}});
     let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]");
     toolkit.step("image-digest", "check", None, &request.to_string())
 }
@@ -112,7 +112,7 @@ fn server_that_is_no_registry_is_called_that() {
 #[test]
 fn nobody_there_is_said_within_seconds() {
     let toolkit = Toolkit::new();
-    let request = json!({"source": {"repository": "127.0.0.1:1/app"}});
+    let request = json!({"source": {"repository": "127.0.0.1:1/app", "tag": "latest"}});
     let outcome = toolkit.step("image-digest", "check", None, &request.to_string());
     let last: Vec<_> = outcome.stderr.lines().skip(2).collect();
     assert!(last[0].contains("GET https://127.0.0.1:1/v2/: connection refused"), "{outcome}");

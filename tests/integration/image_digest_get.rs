@@ -220,7 +220,7 @@ fn out_says_that_it_is_not_there() {
     assert_snapshot!(outcome, @r"
     exit 1
     --- stderr
-    error: image-digest cannot put images yet: `check` and `in` of one tag are all that it does
+    error: image-digest cannot put images yet: `check` and `in` are all that it does
     hint: push with type `registry-image`; both types can share a repository
     ");
 }

@@ -48,14 +48,14 @@ fn readme_explains_every_key() {
 
 #[test]
 fn examples_are_requests_that_the_type_reads() {
-    let examples = ["check", "check-first", "in"];
+    let examples = ["check", "check-first", "check-versions", "check-builds", "in"];
     for name in examples {
         let text = fs::read(folder().join(format!("examples/{name}.json"))).unwrap();
         let request = Request::parse(&text).unwrap();
         request.source::<Source>().unwrap_or_else(|error| panic!("{name}: {error}"));
         request.params::<GetParams>().unwrap_or_else(|error| panic!("{name}: {error}"));
         let version = request.cursor::<Version>().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(version.is_none(), name == "check-first", "{name}");
+        assert_eq!(version.is_none(), matches!(name, "check-first" | "check-builds"), "{name}");
     }
     assert_eq!(fs::read_dir(folder().join("examples")).unwrap().count(), examples.len());
 }

@@ -96,6 +96,31 @@ fn keys_come_in_any_case_and_what_follows_is_ignored() {
 }
 
 #[test]
+fn keys_within_a_part_come_in_any_case_too() {
+    let text = br#"{"source": {"Repository": "a", "CA_certs": ["b"], "limits": {"Seconds": 7}}}"#;
+    let source = Request::parse(text).unwrap().source::<Source>().unwrap();
+    assert_eq!((source.repository.as_str(), source.limits.seconds), ("a", 7));
+    assert_eq!(
+        refusal(r#"{"source": {"Repositry": "a"}}"#),
+        "`source.Repositry`: unknown key; did you mean `repository`? | "
+    );
+    assert_eq!(
+        refusal(r#"{"source": {"Repository": 5}}"#),
+        "`source.Repository`: unknown key; did you mean `repository`? | "
+    );
+}
+
+#[test]
+fn number_reaches_the_type_as_it_is_written() {
+    #[derive(Deserialize)]
+    struct Tagged {
+        tag: Box<serde_json::value::RawValue>,
+    }
+    let tagged = Request::parse(br#"{"source": {"tag": 1.10}}"#).unwrap().source::<Tagged>().unwrap();
+    assert_eq!(tagged.tag.get(), "1.10");
+}
+
+#[test]
 fn absent_and_null_parts_are_equal() {
     let absent = Request::parse(b"{}").unwrap();
     assert!(absent == Request::parse(br#"{"source": null, "version": null, "params": null}"#).unwrap());

@@ -11,7 +11,7 @@ const PARALLEL: usize = 8;
 
 /// Returns the tags that point at `digest`, sorted; `known` is one of them in any case.
 pub(super) async fn of(client: &Client, digest: &Digest, known: &str) -> Result<Vec<String>, Error> {
-    let listed = client.tags().await?;
+    let listed = client.tags().await?.unwrap_or_default();
     let found: Vec<Option<String>> = stream::iter(listed.into_iter().filter(|tag| tag != known))
         .map(async |tag| {
             let points_at = client.head(&tag).await?;

@@ -1,0 +1,206 @@
+//! How the keys of a source fit together: which of the three ways of watching it is, and what an
+//! image must have to be offered. Pure.
+
+use std::time::Duration;
+
+use super::Error;
+use super::constraint::Constraint;
+use super::listing::{Listing, Versions, Ways};
+use super::order::Order;
+use super::pattern::Pattern;
+use super::source::{OnMissing, Source};
+use super::verify::PublicKey;
+use crate::image::Platform;
+
+/// Signatures, attestations and the index of referrers of registries without an API for them.
+const ARTIFACTS: &str = r"^sha256-[0-9a-f]{64}(\.[a-z]+)?$";
+
+/// What a check looks for.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) mode: Mode,
+    pub(super) gates: Gates,
+    pub(super) track_moves: bool,
+    pub(super) on_missing: Option<OnMissing>,
+    /// The platform whose image alone counts for a change.
+    pub(super) only_platform: Option<Platform>,
+}
+
+/// The ways of watching.
+#[derive(Debug)]
+pub(super) enum Mode {
+    /// One tag.
+    Tag(String),
+    /// Those of all tags that the listing chooses.
+    Listing(Box<Listing>),
+}
+
+/// What an image must have to be offered.
+#[derive(Debug, Default)]
+pub(super) struct Gates {
+    pub(super) platforms: Vec<Platform>,
+    pub(super) minimum_age: Option<Duration>,
+    /// The platform whose image tells the age.
+    pub(super) platform: Platform,
+    pub(super) keys: Vec<PublicKey>,
+}
+
+impl Gates {
+    /// Returns whether any image passes.
+    pub(super) fn are_open(&self) -> bool {
+        self.platforms.is_empty() && self.minimum_age.is_none() && self.keys.is_empty()
+    }
+}
+
+impl Rules {
+    /// Makes sense of the keys.
+    pub(super) fn of(source: &Source) -> Result<Self, Error> {
+        refuse_useless(source)?;
+        let mode = match source.own_tag() {
+            Some(tag) => Mode::Tag(tag.to_owned()),
+            None => Mode::Listing(Box::new(listing(source))),
+        };
+        let platform = source.platform.clone().unwrap_or_else(Platform::here);
+        let gates = Gates {
+            platforms: source.platforms.clone(),
+            minimum_age: source.minimum_age.filter(|age| !age.is_zero()),
+            platform: platform.clone(),
+            keys: keys(source)?,
+        };
+        Ok(Self {
+            mode,
+            gates,
+            track_moves: source.track_moves,
+            on_missing: source.on_missing,
+            only_platform: source.only_platform_changes.then_some(platform),
+        })
+    }
+}
+
+fn listing(source: &Source) -> Listing {
+    let ways = match (&source.tag_regex, source.order) {
+        (pattern, Some(order)) => {
+            let constraint: Option<Constraint> = source.semver_constraint.clone();
+            Ways::Ordered { pattern: pattern.clone(), order, constraint }
+        }
+        (Some(pattern), None) => Ways::Matching { pattern: pattern.clone(), by_age: source.created_at_sort },
+        (None, None) => Ways::Versions(Versions {
+            variant: source.variant().to_owned(),
+            constraint: source.semver_constraint.clone(),
+            pre_releases: source.pre_releases,
+            prefixes: source.pre_release_prefixes.clone(),
+            is_strict: source.strict_versions,
+            bare_tag: source.bare_tag,
+        }),
+    };
+    let artifacts = || vec![Pattern::parse(ARTIFACTS).expect("a constant that is a pattern")];
+    Listing {
+        ways,
+        allow: source.allow_tags.clone(),
+        deny: source.deny_tags.clone().unwrap_or_else(artifacts),
+        most: source.max_tags.map(std::num::NonZeroUsize::get),
+    }
+}
+
+/// Refuses keys that would silently do nothing. Those of `registry-image` are let through where it
+/// lets them through: pipelines have them.
+fn refuse_useless(source: &Source) -> Result<(), Error> {
+    let lists = [
+        (source.order.is_some(), "order"),
+        (source.strict_versions, "strict_versions"),
+        (!source.allow_tags.is_empty(), "allow_tags"),
+        (source.deny_tags.is_some(), "deny_tags"),
+        (source.max_tags.is_some(), "max_tags"),
+    ];
+    if source.tag.is_some() {
+        return refuse(&lists, "`tag`, which names the one tag that is watched");
+    }
+    let is_semantic = source.order.is_none() || source.order == Some(Order::Semver);
+    if source.order.is_some() {
+        refuse(&[(source.created_at_sort, "created_at_sort")], "`order`, which is another order")?;
+        let versions = [
+            (source.strict_versions, "strict_versions"),
+            (!is_semantic && source.semver_constraint.is_some(), "semver_constraint"),
+        ];
+        refuse(&versions, "`order`, unless that is `semver`")?;
+    } else if source.tag_regex.is_some() {
+        let versions = [(source.strict_versions, "strict_versions")];
+        refuse(&versions, "`tag_regex`, which switches semantic versions off")?;
+        let newest = [(source.max_tags.is_some(), "max_tags")];
+        refuse(&newest, "`tag_regex` without `order`: there is no newest tag then")?;
+    }
+    Ok(())
+}
+
+fn refuse(keys: &[(bool, &'static str)], beside: &'static str) -> Result<(), Error> {
+    match keys.iter().find(|(is_set, _)| *is_set) {
+        Some((_, key)) => Err(Error::Useless { key, beside }),
+        None => Ok(()),
+    }
+}
+
+fn keys(source: &Source) -> Result<Vec<PublicKey>, Error> {
+    let Some(verify) = &source.verify else { return Ok(Vec::new()) };
+    if verify.cosign.keys.is_empty() {
+        return Err(Error::NoKeys);
+    }
+    let parse = |(position, pem): (usize, &String)| {
+        PublicKey::from_pem(pem).map_err(|problem| Error::Key { position, problem })
+    };
+    verify.cosign.keys.iter().enumerate().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(keys: &str) -> String {
+        let source: Source = serde_json::from_str(&format!(r#"{{"repository": "app", {keys}}}"#)).unwrap();
+        Rules::of(&source).map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn keys_that_would_do_nothing_are_refused() {
+        for (keys, refused) in [
+            (r#""tag": "1", "order": "numeric""#, "`source.order` has no effect beside `tag`"),
+            (r#""tag": "1", "max_tags": 3"#, "`source.max_tags` has no effect beside `tag`"),
+            (r#""tag": "1", "deny_tags": []"#, "`source.deny_tags` has no effect beside `tag`"),
+            (
+                r#""order": "numeric", "created_at_sort": true"#,
+                "`source.created_at_sort` has no effect beside `order`",
+            ),
+            (
+                r#""order": "numeric", "semver_constraint": "1.x""#,
+                "`source.semver_constraint` has no effect beside `order`",
+            ),
+            (
+                r#""tag_regex": "a", "strict_versions": true"#,
+                "`source.strict_versions` has no effect beside `tag_regex`",
+            ),
+            (
+                r#""tag_regex": "a", "max_tags": 1"#,
+                "`source.max_tags` has no effect beside `tag_regex` without `order`",
+            ),
+            (r#""verify": {"cosign": {"keys": []}}"#, "`source.verify.cosign.keys` is empty"),
+            (
+                r#""verify": {"cosign": {"keys": ["x"]}}"#,
+                "`source.verify.cosign.keys[0]` is not a public key",
+            ),
+        ] {
+            assert!(refusal(keys).starts_with(refused), "{keys}: {}", refusal(keys));
+        }
+    }
+
+    #[test]
+    fn keys_that_registry_image_lets_through_are_let_through() {
+        for keys in [
+            r#""tag": "1", "tag_regex": "a", "semver_constraint": "1.x", "pre_releases": true"#,
+            r#""tag_regex": "a", "variant": "alpine", "semver_constraint": "1.x""#,
+            r#""created_at_sort": true"#,
+            r#""order": "semver", "semver_constraint": "1.x""#,
+            r#""order": "kpack", "max_tags": 5"#,
+        ] {
+            assert_eq!(refusal(keys), "", "{keys}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What an image must have to be offered by `image-digest check`: platforms, age, a signature.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
+use serde_json::{Value, json};
+
+use crate::support::registry::{Registry, digest};
+use crate::support::toolkit::{Outcome, Toolkit};
+
+const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn check(registry: &Registry, keys: &Value, cursor: Option<&Value>) -> Outcome {
+    let mut source = json!({"repository": registry.repository("app")});
+    source.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    let mut request = json!({"source": source});
+    if let Some(cursor) = cursor {
+        request["version"] = cursor.clone();
+    }
+    Toolkit::new().step("image-digest", "check", None, &request.to_string())
+}
+
+fn versions(outcome: &Outcome) -> Value {
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    outcome.json()
+}
+
+fn signer() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+fn verify(signer: &KeyPair) -> Value {
+    json!({"tag": "latest", "verify": {"cosign": {"keys": [signer.public_key_pem()]}}})
+}
+
+fn payload(digest: &str) -> Vec<u8> {
+    let image = json!({"docker-manifest-digest": digest});
+    let critical = json!({"identity": {"docker-reference": ""}, "image": image, "type": "cosign container image signature"});
+    json!({"critical": critical, "optional": null}).to_string().into_bytes()
+}
+
+/// Signs `signed` and puts the signature where that of `image` belongs.
+fn sign(registry: &Registry, signer: &KeyPair, image: &str, signed: &str) {
+    let manifest = simple(registry, signer, signed);
+    registry.manifest("app", &format!("{}.sig", image.replace(':', "-")), MANIFEST, &manifest.to_string());
+}
+
+fn simple(registry: &Registry, signer: &KeyPair, signed: &str) -> Value {
+    let payload = payload(signed);
+    let signature = STANDARD.encode(signer.sign(&payload).unwrap());
+    let blob = registry.blob("app", payload);
+    let config = registry.blob("app", b"{}".to_vec());
+    json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
+        "layers": [{"mediaType": SIMPLE, "digest": blob, "size": 1,
+            "annotations": {"dev.cosignproject.cosign/signature": signature}}],
+    })
+}
+
+fn bundle(registry: &Registry, signer: &KeyPair, image: &str, predicate: &str) -> Value {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate, "predicate": {},
+        "subject": [{"name": "", "digest": {"sha256": image.trim_start_matches("sha256:")}}],
+    })
+    .to_string();
+    let kind = "application/vnd.in-toto+json";
+    let message = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+    let envelope = json!({
+        "payload": STANDARD.encode(&statement), "payloadType": kind,
+        "signatures": [{"sig": STANDARD.encode(signer.sign(message.as_bytes()).unwrap())}],
+    });
+    let bundle = json!({"mediaType": BUNDLE, "verificationMaterial": {}, "dsseEnvelope": envelope});
+    let blob = registry.blob("app", bundle.to_string().into_bytes());
+    json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2},
+        "layers": [{"mediaType": BUNDLE, "digest": blob, "size": 1}],
+    })
+}
+
+/// Lists a manifest where registries without an API for referrers have them.
+fn refer(registry: &Registry, image: &str, kind: &str, manifest: &Value) {
+    let referrer = registry.manifest("app", "referrer", MANIFEST, &manifest.to_string());
+    registry.forget("app", "referrer");
+    let index = json!({"schemaVersion": 2, "manifests": [
+        {"mediaType": MANIFEST, "digest": referrer, "size": 1, "artifactType": kind},
+    ]});
+    registry.manifest(
+        "app",
+        &image.replace(':', "-"),
+        "application/vnd.oci.image.index.v1+json",
+        &index.to_string(),
+    );
+}
+
+#[test]
+fn signed_image_is_offered_and_an_unsigned_one_is_not() {
+    let registry = Registry::plain();
+    let signer = signer();
+    let image = registry.image("app", "latest", &[]);
+    let outcome = check(&registry, &verify(&signer), None);
+    assert_eq!(versions(&outcome), json!([]));
+    assert!(
+        outcome.stderr.contains(":latest` (sha256:")
+            && outcome.stderr.contains("it is not verified: it has no signature"),
+        "{outcome}"
+    );
+    sign(&registry, &signer, &image, &image);
+    assert_eq!(
+        versions(&check(&registry, &verify(&signer), None)),
+        json!([{"tag": "latest", "digest": image}])
+    );
+}
+
+#[test]
+fn signature_by_another_key_or_of_another_image_does_not_count() {
+    let registry = Registry::plain();
+    let (signer, stranger) = (signer(), signer());
+    let image = registry.image("app", "latest", &[]);
+    let other = registry.image("app", "other", &[("x", "y")]);
+    sign(&registry, &stranger, &image, &image);
+    let outcome = check(&registry, &verify(&signer), None);
+    assert!(
+        versions(&outcome) == json!([]) && outcome.stderr.contains("its signature is not by any of the keys"),
+        "{outcome}"
+    );
+    sign(&registry, &signer, &image, &other);
+    let outcome = check(&registry, &verify(&signer), None);
+    assert!(
+        versions(&outcome) == json!([]) && outcome.stderr.contains(&format!("of another image, `{other}`")),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn signatures_among_the_referrers_count_and_attestations_do_not() {
+    let sign = "https://sigstore.dev/cosign/sign/v1";
+    let signer = signer();
+    for (kind, predicate, is_signed) in [
+        ("application/vnd.dev.cosign.artifact.sig.v1+json", None, true),
+        (BUNDLE, Some(sign), true),
+        (BUNDLE, Some("https://spdx.dev/Document"), false),
+        ("application/spdx+json", Some(sign), false),
+    ] {
+        let registry = Registry::plain();
+        let image = registry.image("app", "latest", &[]);
+        let manifest = match predicate {
+            Some(predicate) => bundle(&registry, &signer, &image, predicate),
+            None => simple(&registry, &signer, &image),
+        };
+        refer(&registry, &image, kind, &manifest);
+        let outcome = check(&registry, &verify(&signer), None);
+        let offered = versions(&outcome).as_array().unwrap().len();
+        assert_eq!(offered, usize::from(is_signed), "{kind} {predicate:?}: {outcome}");
+    }
+}
+
+#[test]
+fn version_that_concourse_has_is_not_verified_again_and_the_new_one_is() {
+    let registry = Registry::plain();
+    let signer = signer();
+    let old = registry.image("app", "latest", &[("v", "1")]);
+    let cursor = json!({"tag": "latest", "digest": old});
+    assert_eq!(versions(&check(&registry, &verify(&signer), Some(&cursor))), json!([cursor]));
+    assert_eq!(registry.requests().len(), 2);
+    registry.image("app", "latest", &[("v", "2")]);
+    assert_eq!(versions(&check(&registry, &verify(&signer), Some(&cursor))), json!([cursor]));
+}
+
+#[test]
+fn unsigned_version_is_left_out_of_many() {
+    let registry = Registry::plain();
+    let signer = signer();
+    let signed = registry.image("app", "1.0", &[("v", "1")]);
+    registry.image("app", "1.1", &[("v", "2")]);
+    sign(&registry, &signer, &signed, &signed);
+    let keys = json!({"verify": {"cosign": {"keys": [signer.public_key_pem()]}}});
+    let outcome = check(&registry, &keys, None);
+    assert_eq!(versions(&outcome), json!([{"tag": "1.0", "digest": signed}]));
+    assert!(outcome.stderr.contains("app:1.1` (sha256:"), "{outcome}");
+}
+
+#[test]
+fn image_without_a_wanted_platform_is_not_offered() {
+    let registry = Registry::plain();
+    let child = registry.image("app", "child", &[]);
+    registry.index("app", "1.0", &[("linux/amd64", &child)]);
+    let both = registry.index("app", "1.1", &[("linux/amd64", &child), ("linux/arm64", &child)]);
+    registry.image("app", "1.2", &[("v", "3")]);
+    let keys = json!({"platforms": ["linux/amd64", {"architecture": "arm64/v8"}]});
+    let outcome = check(&registry, &keys, None);
+    assert_eq!(versions(&outcome), json!([{"tag": "1.1", "digest": both}]), "{outcome}");
+    assert_eq!(outcome.stderr.matches("it has no image for linux/arm64/v8").count(), 2, "{outcome}");
+}
+
+#[test]
+fn index_whose_other_platforms_changed_is_no_new_version() {
+    let registry = Registry::plain();
+    let (one, two) = (registry.image("app", "a", &[("v", "1")]), registry.image("app", "b", &[("v", "2")]));
+    let old = registry.index("app", "1.0", &[("linux/amd64", &one), ("linux/arm64", &one)]);
+    for tag in [json!({"tag": "1.0"}), json!({})] {
+        let new = registry.index("app", "1.0", &[("linux/amd64", &one), ("linux/arm64", &two)]);
+        let cursor = json!({"tag": "1.0", "digest": old});
+        let mut keys = tag.clone();
+        keys["platform"] = json!("linux/amd64");
+        assert_eq!(
+            versions(&check(&registry, &keys, Some(&cursor)))[0]["digest"] == json!(new),
+            tag == json!({}),
+            "{keys}"
+        );
+        keys["only_platform_changes"] = json!(true);
+        assert_eq!(versions(&check(&registry, &keys, Some(&cursor))), json!([cursor]), "{keys}");
+        keys["platform"] = json!("linux/arm64");
+        let answer = versions(&check(&registry, &keys, Some(&cursor)));
+        assert_eq!(answer.as_array().unwrap().last().unwrap()["digest"], json!(new), "{keys}");
+    }
+}
+
+#[test]
+fn young_image_waits_and_one_of_unknown_age_is_not_offered() {
+    let registry = Registry::plain();
+    registry.dated("app", "latest", "2020-01-01T00:00:00Z");
+    let keys = |age: &str| json!({"tag": "latest", "minimum_age": age});
+    assert_eq!(versions(&check(&registry, &keys("24h"), None)).as_array().unwrap().len(), 1);
+    let outcome = check(&registry, &keys("100000d"), None);
+    assert_eq!(versions(&outcome), json!([]));
+    assert!(
+        outcome.stderr.contains("it was built at 2020-01-01T00:00:00Z, and minimum_age is reached at 2293-"),
+        "{outcome}"
+    );
+    registry.dated("app", "latest", "1980-01-01T00:00:01Z");
+    let outcome = check(&registry, &keys("1h"), None);
+    assert!(
+        versions(&outcome) == json!([]) && outcome.stderr.contains("as reproducible builds do"),
+        "{outcome}"
+    );
+    registry.image("app", "b7.20200101.000000", &[]);
+    let kpack = json!({"order": "kpack", "minimum_age": "1h"});
+    assert_eq!(versions(&check(&registry, &kpack, None)).as_array().unwrap().len(), 1);
+}
