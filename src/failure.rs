@@ -99,4 +99,11 @@ mod tests {
     fn chain_is_printed_once_on_one_line() {
         assert_eq!(Failure::from(Outer(Inner)).to_string(), "failed to read `a.yml`: no such file");
     }
+
+    #[test]
+    fn full_disk_has_its_remedy() {
+        let hint = |kind: std::io::ErrorKind| storage_hint(&kind.into());
+        assert!(hint(std::io::ErrorKind::StorageFull).unwrap().starts_with("the disk is full"));
+        assert_eq!(hint(std::io::ErrorKind::NotFound), None);
+    }
 }

@@ -126,7 +126,7 @@ impl Job<'_> {
         let config = self.config(client, &found).await?;
         let tags = self.tags(client).await?;
         if let Some(format) = self.params.content() {
-            self.content(client, &found, format, &stage).await?;
+            self.content(client, (&found, config.as_deref()), format, &stage).await?;
         }
         let names = [
             ("tag", self.tag.to_owned()),
@@ -181,7 +181,7 @@ impl Job<'_> {
     async fn content(
         &self,
         client: &Client,
-        found: &Found,
+        (found, config): (&Found, Option<&[u8]>),
         format: Format,
         stage: &Stage,
     ) -> Result<(), Error> {
@@ -189,8 +189,12 @@ impl Job<'_> {
         let image = || found.image().ok_or_else(|| found.no_image(self.pinned));
         match format {
             Format::Rootfs => rootfs::fetch(client, &image()?.parts.layers, stage, log).await,
-            Format::Oci => tarball::fetch(client, image()?, &self.reference, stage, log).await,
-            Format::OciLayout => layout::fetch(client, found, stage, log).await,
+            Format::Oci => {
+                let config = config.unwrap_or_default();
+                let named = tarball::Named { image: image()?, config, name: &self.reference };
+                tarball::fetch(client, &named, stage, log).await
+            }
+            Format::OciLayout => layout::fetch(client, found, config, stage, log).await,
         }
     }
 

@@ -139,6 +139,23 @@ fn each_thing_is_asked_for_once_and_layers_come_last() {
 }
 
 #[test]
+fn nothing_is_asked_for_twice_in_any_format() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let layers = [gzipped(&[("a", "1")]), gzipped(&[("b", "2")])];
+    let image = registry.layered("app", "amd", &config(), &layers);
+    let index = registry.index("app", "1", &[("linux/amd64", &image)]);
+    for format in ["rootfs", "oci", "oci-layout"] {
+        let params = json!({"format": format, "platform": {"architecture": "amd64"}});
+        get(&toolkit, &toolkit.folder(format), &request(&registry, &index, &params));
+        let mut requests = registry.requests();
+        assert_eq!(requests.len(), 6, "{requests:?}");
+        requests.sort();
+        requests.dedup();
+        assert_eq!(requests.len(), 6, "{requests:?}");
+    }
+}
+
+#[test]
 fn progress_is_one_line_for_each_layer() {
     let registry = Registry::plain();
     let bytes = gzipped(&[("a", "1")]);

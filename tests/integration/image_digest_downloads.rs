@@ -266,6 +266,26 @@ fn one_layer_of_many_that_fails_leaves_nothing_of_the_others() {
 }
 
 #[test]
+fn disk_that_takes_no_more_is_said_and_nothing_is_left() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let config = json!({"os": "linux", "architecture": "amd64"});
+    let layer = super::image_digest_content::layer(&[("a", &"x".repeat(100_000))]);
+    let image = registry.layered("app", "latest", &config, std::slice::from_ref(&layer));
+    let program = crate::support::toolkit::binary("image-digest");
+    // A limit of the shell stands in for the disk's.
+    let script = "trap '' XFSZ; ulimit -f 20; exec \"$0\" in \"$1\"";
+    for format in FORMATS {
+        let directory = toolkit.folder(format);
+        let request = request(&registry, &image, &json!({"format": format})).to_string();
+        let run = toolkit.program(Path::new("/bin/sh")).arg("-c").arg(script).arg(&program).arg(&directory);
+        let outcome = run.stdin(request).run();
+        assert_eq!(outcome.code, Some(1), "{format}: {outcome}");
+        assert!(outcome.stderr.contains("File too large"), "{format}: {outcome}");
+        assert!(outcome.stdout.is_empty() && names(&directory).is_empty(), "{format}");
+    }
+}
+
+#[test]
 fn interrupted_download_leaves_nothing() {
     for format in FORMATS {
         let (toolkit, registry) = (Toolkit::new(), Registry::plain());

@@ -24,8 +24,14 @@ const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// An index in an index in an index is one too many.
 const DEPTH: usize = 4;
 
-/// Writes `oci` into the stage.
-pub(super) async fn fetch(client: &Client, found: &Found, stage: &Stage, log: &Log) -> Result<(), Error> {
+/// Writes `oci` into the stage; `config` is that of the chosen image, where it is here already.
+pub(super) async fn fetch(
+    client: &Client,
+    found: &Found,
+    config: Option<&[u8]>,
+    stage: &Stage,
+    log: &Log,
+) -> Result<(), Error> {
     let folder = stage.folder("oci/blobs/sha256")?;
     stage.write("oci/oci-layout", MARK.as_bytes())?;
     let mut blobs = BTreeMap::new();
@@ -49,6 +55,11 @@ pub(super) async fn fetch(client: &Client, found: &Found, stage: &Stage, log: &L
                 digest: found.top.digest.clone(),
             }));
         }
+    }
+    if let (Some(config), Some(image)) = (config, found.image())
+        && blobs.remove(&image.parts.config.digest).is_some()
+    {
+        stage.write(&place(&image.parts.config.digest), config)?;
     }
     let order = |blob| Order { blob, path: path_in(&folder, &blob.digest), start: 0 };
     let orders: Vec<_> = blobs.values().map(order).collect();

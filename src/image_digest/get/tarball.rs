@@ -1,7 +1,7 @@
 //! `image.tar`: what `docker load` reads, as registry-image writes it. All sizes are known before the
 //! first byte comes, so every layer is downloaded to its place in the file.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -26,34 +26,32 @@ struct Entry<'a> {
     layers: Vec<String>,
 }
 
-/// Writes `image.tar` into the stage; the image in it is called `name`.
-pub(super) async fn fetch(
-    client: &Client,
-    image: &Image,
-    name: &str,
-    stage: &Stage,
-    log: &Log,
-) -> Result<(), Error> {
+/// An image whose config is here already, and what it is called.
+pub(super) struct Named<'a> {
+    pub(super) image: &'a Image,
+    pub(super) config: &'a [u8],
+    pub(super) name: &'a str,
+}
+
+/// Writes `image.tar` into the stage.
+pub(super) async fn fetch(client: &Client, named: &Named<'_>, stage: &Stage, log: &Log) -> Result<(), Error> {
+    let Named { image, config, name } = *named;
     let path = stage.path("image.tar");
     let failed = || written(&path);
     let file = File::create_new(&path).map_err(failed())?;
-    let mut blobs: Vec<(String, &Descriptor)> =
-        vec![(image.parts.config.digest.to_string(), &image.parts.config)];
-    let mut known: BTreeMap<&Digest, ()> = BTreeMap::new();
-    for layer in &image.parts.layers {
-        if known.insert(&layer.digest, ()).is_none() {
-            blobs.push((file_of(layer), layer));
-        }
-    }
-    let mut end = 0;
+    let config_digest = image.parts.config.digest.as_str();
+    file.write_all_at(&header(config_digest, config.len() as u64), 0).map_err(failed())?;
+    file.write_all_at(config, BLOCK).map_err(failed())?;
+    let mut end = after(0, config.len() as u64);
+    let mut known: BTreeSet<&Digest> = BTreeSet::new();
     let mut orders = Vec::new();
-    for (name, blob) in &blobs {
-        file.write_all_at(&header(name, blob.size), end).map_err(failed())?;
-        orders.push(Order { blob, path: path.clone(), start: end + BLOCK });
-        end = after(end, blob.size);
+    for layer in image.parts.layers.iter().filter(|layer| known.insert(&layer.digest)) {
+        file.write_all_at(&header(&file_of(layer), layer.size), end).map_err(failed())?;
+        orders.push(Order { blob: layer, path: path.clone(), start: end + BLOCK });
+        end = after(end, layer.size);
     }
     let layers = image.parts.layers.iter().map(file_of).collect();
-    let entry = Entry { config: image.parts.config.digest.as_str(), repo_tags: [name], layers };
+    let entry = Entry { config: config_digest, repo_tags: [name], layers };
     let index = serde_json::to_vec(&[entry]).expect("texts have a JSON form");
     file.write_all_at(&header("manifest.json", index.len() as u64), end).map_err(failed())?;
     file.write_all_at(&index, end + BLOCK).map_err(failed())?;
