@@ -46,6 +46,7 @@ fn amazon() -> Place {
 impl Place {
     fn check(&self, keys: &Value) -> Outcome {
         let mut source = keys.clone();
+        source["tag"] = json!("latest");
         if source["repository"].is_null() {
             source["repository"] = json!(self.registry.repository("app"));
         }

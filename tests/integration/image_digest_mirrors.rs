@@ -9,7 +9,7 @@ const HEAD: &str = "HEAD /v2/app/manifests/latest";
 
 fn source(origin: &Registry, mirror: &Registry) -> Value {
     json!({
-        "repository": origin.repository("app"), "username": "bob", "password": "canary-origin",
+        "repository": origin.repository("app"), "tag": "latest", "username": "bob", "password": "canary-origin",
         "registry_mirrors": [{"registry": origin.host(), "host": mirror.host()}],
     })
 }
@@ -78,7 +78,7 @@ fn docker_config_goes_along_where_it_speaks_of_the_mirror() {
         mirror.host(): {"username": "alice", "password": "canary-mirror"},
     });
     let source = json!({
-        "repository": origin.repository("app"), "docker_config": {"auths": auths},
+        "repository": origin.repository("app"), "tag": "latest", "docker_config": {"auths": auths},
         "registry_mirrors": [{"registry": origin.host(), "host": mirror.host()}],
     });
     let outcome = check(&source);
@@ -109,8 +109,7 @@ fn files_name_the_origin_whoever_answered() {
 fn hubs_mirror_is_asked_for_hubs_images() {
     let mirror = Registry::plain();
     mirror.image("library/busybox", "latest", &[]);
-    let source =
-        |repository: &str| json!({"repository": repository, "registry_mirror": {"host": mirror.host()}});
+    let source = |repository: &str| json!({"repository": repository, "tag": "latest", "registry_mirror": {"host": mirror.host()}});
     let outcome = check(&source("busybox"));
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome}");
     assert_eq!(mirror.requests(), ["GET /v2/", "HEAD /v2/library/busybox/manifests/latest"]);

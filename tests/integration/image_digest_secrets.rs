@@ -106,6 +106,7 @@ fn run(number: usize, line: &str, call: &str, step: &str) {
     let keys = way.keys.to_string().replace("[HOST]", &registry.host());
     let mut source: Value = serde_json::from_str(&keys).unwrap();
     source["repository"] = json!(registry.repository("app"));
+    source["tag"] = json!("latest");
     source["debug"] = json!(true);
     let request = json!({"source": source, "version": {"tag": "latest", "digest": digest}});
     let directory = toolkit.folder("step");

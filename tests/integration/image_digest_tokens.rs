@@ -17,6 +17,7 @@ const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 fn check(registry: &Registry, keys: &Value) -> Outcome {
     let mut source = keys.clone();
     source["repository"] = json!(registry.repository("app"));
+    source["tag"] = json!("latest");
     let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]");
     toolkit.step("image-digest", "check", None, &json!({"source": source}).to_string())
 }

@@ -11,6 +11,7 @@ use crate::support::toolkit::{Outcome, Toolkit};
 fn check(registry: &Registry, keys: &Value) -> Outcome {
     let mut source = keys.clone();
     source["repository"] = json!(registry.repository("app"));
+    source["tag"] = json!("latest");
     let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]");
     toolkit.step("image-digest", "check", None, &json!({"source": source}).to_string())
 }
