@@ -38,7 +38,7 @@ pub(super) async fn fetch(
     match Contents::read(&found.top.bytes) {
         Some(Contents::Index(children)) => {
             stage.write("oci/index.json", &found.top.bytes)?;
-            let mut collection = Collection { client, stage, blobs: &mut blobs };
+            let mut collection = Collection { client, found, stage, blobs: &mut blobs };
             collection.children(children, DEPTH).await?;
         }
         Some(Contents::Image(parts)) => {
@@ -69,6 +69,7 @@ pub(super) async fn fetch(
 /// What is gathered on the way through an index.
 struct Collection<'a> {
     client: &'a Client,
+    found: &'a Found,
     stage: &'a Stage,
     blobs: &'a mut BTreeMap<Digest, Descriptor>,
 }
@@ -93,7 +94,11 @@ impl Collection<'_> {
         if depth == 0 || self.stage.path(&place(&child.digest)).exists() {
             return Ok(());
         }
-        let manifest = self.client.manifest(child.digest.as_str()).await?;
+        let chosen = self.found.image().map(|image| &image.manifest);
+        let manifest = match chosen.filter(|manifest| manifest.digest == child.digest) {
+            Some(manifest) => Some(manifest.clone()),
+            None => self.client.manifest(child.digest.as_str()).await?,
+        };
         let manifest = manifest.ok_or_else(|| registry::Error::NoBlob { digest: child.digest.clone() })?;
         self.stage.write(&place(&child.digest), &manifest.bytes)?;
         match Contents::read(&manifest.bytes) {
