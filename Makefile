@@ -41,12 +41,13 @@ images: build ## build the resource images as OCI archives in dist/ and check wh
 lint: ## check format, lints, documentation and dependencies
 	@tests/run lint
 
-bench: ## measure a check and a get beside skopeo and, as root on Linux, a rollout on the lab beside kubectl
+bench: ## measure a check and a get beside skopeo, a check of many versions and, as root on Linux, a rollout on the lab beside kubectl
 	@lab/prepare machine
 	@$(MAKE) --no-print-directory build
 	@lab/prepare bench lab
 	@bench/run
 	@bench/get
+	@bench/versions
 	@bench/rollout/run
 
 lab-up: ## start the local cluster and registries and print how to use them (WITH=kpack starts kpack too)
