@@ -1,13 +1,14 @@
 //! The options that lead into a cluster and into a registry, the same for every command that needs
 //! them, and what an image on the command line means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use secrecy::SecretString;
 
 use super::Surroundings;
 use crate::cluster::{self, Cluster};
+use crate::concourse::metadata::Variables;
 use crate::failure::{Explain, Failure};
 use crate::image::Pinned;
 use crate::log::Log;
@@ -63,12 +64,25 @@ impl ClusterArgs {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
-    /// The registry's user; the password is $ROLLWAY_REGISTRY_PASSWORD
+    /// The registry's user; the password is $ROLLWAY_REGISTRY_PASSWORD [default: whom docker is logged
+    /// in as there]
     #[arg(long, value_name = "USER")]
     registry_username: Option<String>,
+    /// Where docker keeps its logins [default: $DOCKER_CONFIG/config.json, then ~/.docker/config.json]
+    #[arg(long, value_name = "FILE", conflicts_with = "registry_username")]
+    docker_config: Option<PathBuf>,
     /// A file of PEM certificates to trust beside the system's; may be repeated
     #[arg(long, value_name = "FILE")]
     ca_cert: Vec<PathBuf>,
+    /// A file with the certificate to show to the registry, with its chain, as PEM
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// A file with the private key of that certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// Accept whatever certificate the registry shows
+    #[arg(long)]
+    skip_tls_verify: bool,
     /// Also try plain http
     #[arg(long)]
     insecure: bool,
@@ -79,21 +93,43 @@ impl RegistryArgs {
     ///
     /// # Errors
     ///
-    /// When a file of certificates cannot be read.
+    /// When a file that an option names cannot be read.
     pub fn access(&self, surroundings: &Surroundings) -> anyhow::Result<registry::Access> {
-        let password = surroundings.vars.get("ROLLWAY_REGISTRY_PASSWORD").cloned().unwrap_or_default();
-        let certificates = self.ca_cert.iter().map(|path| {
-            std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
-        });
+        let vars = &surroundings.vars;
+        let password = vars.get("ROLLWAY_REGISTRY_PASSWORD").cloned().unwrap_or_default();
+        let text = |path: &Option<PathBuf>| path.as_deref().map(read).transpose();
+        let certificates = self.ca_cert.iter().map(|path| read(path));
+        let mut ambient = registry::Ambient::of(vars);
+        if let Some(logins) = self.logins(vars)? {
+            ambient = ambient.with_docker_config(&logins);
+        }
         Ok(registry::Access {
             username: self.registry_username.clone().unwrap_or_default(),
             password: SecretString::from(password),
             insecure: self.insecure,
+            skip_tls_verify: self.skip_tls_verify,
             ca_certs: certificates.collect::<anyhow::Result<_>>()?,
-            ambient: registry::Ambient::of(&surroundings.vars),
+            client_cert: text(&self.client_cert)?.unwrap_or_default(),
+            client_key: SecretString::from(text(&self.client_key)?.unwrap_or_default()),
+            ambient,
             ..registry::Access::default()
         })
     }
+
+    /// Reads the logins that docker keeps. A file that nobody named is read if it can be.
+    fn logins(&self, vars: &Variables) -> anyhow::Result<Option<SecretString>> {
+        if let Some(path) = &self.docker_config {
+            return Ok(Some(SecretString::from(read(path)?)));
+        }
+        let named = vars.get("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let usual = || vars.get("HOME").map(|home| PathBuf::from(home).join(".docker"));
+        let file = named.or_else(usual).map(|folder| folder.join("config.json"));
+        Ok(file.and_then(|file| std::fs::read_to_string(file).ok()).map(SecretString::from))
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
 }
 
 /// Finds the digest: it is in the argument, or the registry is asked what the tag points at.

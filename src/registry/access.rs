@@ -220,6 +220,9 @@ pub struct Mirror {
 #[derive(Clone, Debug, Default)]
 pub struct Ambient(Arc<BTreeMap<String, SecretString>>);
 
+/// Where docker's logins are kept among the variables; no variable has such a name.
+const DOCKER_CONFIG: &str = "docker config.json";
+
 impl Ambient {
     /// What their names start with.
     const PREFIXES: [&str; 5] = ["AWS_", "AZURE_", "IDENTITY_", "GCE_", "GOOGLE_"];
@@ -231,6 +234,19 @@ impl Ambient {
             !value.is_empty() && Self::PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         });
         Self(Arc::new(told.map(|(name, value)| (name.clone(), SecretString::from(value.clone()))).collect()))
+    }
+
+    /// Adds the logins that docker keeps on the machine: those of the hosts that they name, and only
+    /// where no key says who we are.
+    #[must_use]
+    pub fn with_docker_config(mut self, text: &SecretString) -> Self {
+        Arc::make_mut(&mut self.0).insert(DOCKER_CONFIG.to_owned(), text.clone());
+        self
+    }
+
+    /// Returns the logins that docker keeps.
+    pub(super) fn docker_config(&self) -> Option<&SecretString> {
+        self.0.get(DOCKER_CONFIG)
     }
 
     /// Returns a variable that is set and not empty.

@@ -48,8 +48,14 @@ impl Identity {
             Some((username, _)) => {
                 Self::Password { username: username.to_owned(), password: access.password.clone() }
             }
-            None => Self::Anonymous,
+            None => Self::of_machine(access, repository),
         })
+    }
+
+    /// Returns whom docker is logged in as on this machine; whatever else its file holds is not for us.
+    fn of_machine(access: &Access, repository: &Repository) -> Self {
+        let logins = access.ambient.docker_config();
+        logins.and_then(|text| docker_config::find(text, repository).ok()).unwrap_or(Self::Anonymous)
     }
 
     /// Returns the secrets that are known before anything is asked.

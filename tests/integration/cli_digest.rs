@@ -1,5 +1,7 @@
 //! `rollway digest`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use insta::assert_snapshot;
 
 use crate::support::registry::{Login, Registry};
@@ -155,4 +157,55 @@ fn cursor_shows_what_the_next_check_would_answer() {
     assert_eq!(outcome.json()["versions"], versions, "{outcome}");
     let outcome = toolkit.binary("rollway").args(["digest", &image, "--cursor", "latest"]).run();
     assert!(outcome.stderr.contains("the cursor is written as `TAG@sha256:…`"), "{outcome}");
+}
+
+/// Returns a docker config.json that knows one host.
+fn logins(host: &str, pair: &str) -> String {
+    serde_json::json!({ "auths": { host: { "auth": STANDARD.encode(pair) } } }).to_string()
+}
+
+#[test]
+fn logins_of_docker_count_for_the_hosts_that_they_name() {
+    let registry = Registry::plain().with_login(Login::Basic("bob", "canary"));
+    let public = Registry::plain();
+    let digest = registry.image("app", "latest", &[]);
+    public.image("app", "latest", &[]);
+    let toolkit = Toolkit::new();
+    let home = toolkit.directory().display().to_string();
+    let ask = |registry: &Registry, variable: (&str, &str)| {
+        let run = toolkit.binary("rollway").args(["digest", &registry.repository("app")]);
+        run.variable(variable.0, variable.1).run()
+    };
+    toolkit.file(".docker/config.json", &logins(&registry.host(), "bob:canary"));
+    let outcome = ask(&registry, ("HOME", &home));
+    assert!(outcome.stdout.contains(&digest), "{outcome}");
+    assert_eq!(ask(&public, ("HOME", &home)).code, Some(0));
+    assert!(public.seen().iter().all(|seen| seen.authorization.is_none()));
+
+    toolkit.file("elsewhere/config.json", &logins(&registry.host(), "bob:wrong-canary"));
+    let elsewhere = format!("{home}/elsewhere");
+    let outcome = ask(&registry, ("DOCKER_CONFIG", &elsewhere));
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(!outcome.to_string().contains("canary"), "{outcome}");
+    for unusable in [r#"{"credsStore": "desktop", "auths": {}}"#, "{", r#"{"auths": 5}"#] {
+        toolkit.file("elsewhere/config.json", unusable);
+        let outcome = ask(&public, ("DOCKER_CONFIG", &elsewhere));
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{unusable}: {outcome}");
+    }
+}
+
+#[test]
+fn a_user_on_the_command_line_counts_before_the_logins_of_docker() {
+    let registry = Registry::plain().with_login(Login::Basic("bob", "secret"));
+    registry.image("app", "latest", &[]);
+    let toolkit = Toolkit::new().variable("ROLLWAY_REGISTRY_PASSWORD", "secret");
+    let config = toolkit.file(".docker/config.json", &logins(&registry.host(), "eve:x"));
+    let home = toolkit.directory().display().to_string();
+    let digest =
+        || toolkit.binary("rollway").args(["digest", &registry.repository("app")]).variable("HOME", &home);
+    assert_eq!(digest().args(["--registry-username", "bob"]).run().code, Some(0));
+    let both = digest().args(["--registry-username", "bob", "--docker-config"]).arg(&config).run();
+    assert_eq!(both.code, Some(2), "{both}");
+    let missing = digest().args(["--docker-config", "not-there"]).run();
+    assert!(missing.stderr.starts_with("error: failed to read `not-there`"), "{missing}");
 }

@@ -152,3 +152,38 @@ fn a_tag_that_is_not_there_is_told_with_those_that_are() {
     hint: the nearest tags there are `1.0`, `1.1`
     ");
 }
+
+#[test]
+fn a_closed_window_stops_it_and_the_command_keeps_what_was_typed() {
+    let scene = Scene::new();
+    let mut args = scene.allowed();
+    // Neither today nor tomorrow, whatever the time of day is.
+    let day = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_hours(72);
+    let closed = format!("days: [{}]", day.strftime("%a"));
+    args.push(format!("--window={closed}"));
+    let outcome = scene.plan(&strs(&args));
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(outcome.stdout.contains("rollouts start only on: "), "{outcome}");
+    args.push("--window=location: Europe/Zurich".to_owned());
+    let outcome = scene.plan(&strs(&args));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let command = outcome.stdout.lines().last().unwrap();
+    let windows = format!("--window '{closed}' --window 'location: Europe/Zurich'");
+    assert!(command.ends_with(&windows), "{outcome}");
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused_before_anybody_is_asked() {
+    let scene = Scene::new();
+    assert_snapshot!(scene.plan(&["--freeze", "http://bob:canary@prometheus"]), @r"
+    exit 2
+    --- stderr
+    error: `--freeze`: expected an object, found a string
+    ");
+    assert_snapshot!(scene.plan(&["--window", "day: [mon]"]), @r"
+    exit 2
+    --- stderr
+    error: `--window.day`: unknown key; did you mean `days`?
+    ");
+    assert!(scene.server.seen().is_empty() && scene.registry.requests().is_empty());
+}

@@ -182,6 +182,8 @@ fn access_for(access: &Access, is_trusted: bool) -> Access {
     if !is_trusted {
         access.username = String::new();
         access.password = SecretString::default();
+        access.client_cert = String::new();
+        access.client_key = SecretString::default();
     }
     access
 }
