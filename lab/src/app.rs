@@ -63,7 +63,8 @@ pub fn run(environment: impl Iterator<Item = (String, String)>) -> ExitCode {
 async fn serve(switches: Switches, identity: Identity) -> anyhow::Result<u8> {
     let mut sigterm = signal(SignalKind::terminate())?;
     let mut sigint = signal(SignalKind::interrupt())?;
-    let life = Life::new(identity);
+    let mut life = Life::new(identity);
+    life.fails = switches.fail_requests;
     log(&format!("{} is starting with Java {}", life.identity.name, life.identity.runtime));
 
     let _memory = filled(switches.allocate);

@@ -81,8 +81,12 @@ async fn already_there_succeeds_at_once_and_touches_nothing() {
     let world = World::connect().await;
     let image = world.publish("11.0.5", &[]).await;
     let app = world.deploy(Shape::dies_at_once(&image)).await;
+    // The controller's last word about the rollout that made it; it writes nothing after that.
     let before = app.until("the Deployment is quiet", |view| {
-        view.deployment.status.as_ref().is_some_and(|status| status.available_replicas == Some(3))
+        let status = view.deployment.status.clone().unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
+        status.available_replicas == Some(3)
+            && conditions.iter().any(|it| it.reason.as_deref() == Some("NewReplicaSetAvailable"))
     });
     let before = before.await.deployment.metadata.resource_version;
     let ended = app.put(json!({ "reference": image, "wait_until_ready": 90 })).await;

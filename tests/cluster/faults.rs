@@ -28,6 +28,7 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/resource/rollout/fault
 type Play = fn(World) -> Pin<Box<dyn Future<Output = Seen> + Send>>;
 
 /// One row of the matrix.
+#[derive(Clone, Copy)]
 struct Fault {
     /// What goes wrong.
     name: &'static str,
@@ -117,6 +118,11 @@ async fn every_fault_has_its_verdict_in_its_time() {
     for fault in alone {
         played.push(play(&world, fault).await);
     }
+    // A verdict that is right and late shares the machine with two other faults: it is played once more, alone.
+    // One by another rule, or of another kind, is wrong however busy the machine is.
+    for late in played.iter_mut().filter(|played| played.is_only_late()) {
+        *late = play(&world, (late.place, late.fault)).await;
+    }
     played.sort_by_key(|played| played.place);
     let rows: String = played.iter().map(Played::row).collect();
     let wrong: Vec<String> = played.iter().filter_map(Played::complaint).collect();
@@ -143,6 +149,18 @@ async fn play(world: &World, (place, fault): (usize, Fault)) -> Played {
     played
 }
 
+impl Fault {
+    fn is_right(&self, seen: &Seen) -> bool {
+        let has_time = self.within == 0 || seen.seconds.is_some();
+        seen.outcome == self.outcome && is_one_of(&seen.rule, self.rule) && has_time
+    }
+
+    fn is_late(&self, seen: &Seen) -> bool {
+        let most = f64::from(self.within) + MARGIN;
+        self.within > 0 && seen.seconds.is_some_and(|seconds| seconds > most)
+    }
+}
+
 impl Played {
     /// Returns what is not as it should be.
     fn complaint(&self) -> Option<String> {
@@ -151,13 +169,15 @@ impl Played {
             Ok(seen) => seen,
             Err(panic) => return Some(format!("{name}: {panic}")),
         };
-        let most = f64::from(*within) + MARGIN;
-        let is_late = *within > 0 && seen.seconds.is_none_or(|seconds| seconds > most);
-        let is_right = seen.outcome == *outcome && is_one_of(&seen.rule, rule) && !is_late;
+        let is_right = self.fault.is_right(seen) && !self.fault.is_late(seen);
         let Seen { outcome: have, rule: which, seconds, log, .. } = seen;
         (!is_right).then(|| {
             format!("{name}: wanted {outcome} {rule} within {within} s, have {have} {which} after {seconds:?} s\n{log}")
         })
+    }
+
+    fn is_only_late(&self) -> bool {
+        self.seen.as_ref().is_ok_and(|seen| self.fault.is_right(seen) && self.fault.is_late(seen))
     }
 
     fn row(&self) -> String {

@@ -40,7 +40,7 @@ async fn paused_deployment_is_refused_before_anything_is_written() {
 async fn success_is_not_reported_before_or_between_batches() {
     let world = World::connect().await;
     let old = world.publish("11.0.5", &[]).await;
-    let new = world.publish("11.0.6", &[("START_DELAY", "2")]).await;
+    let new = world.publish("11.0.6", &[("START_DELAY", "3")]).await;
     let app = world.deploy(Shape::dies_at_once(&old)).await;
     let cursor: Vec<Value> = app.check(None).await;
     let mut put =

@@ -40,11 +40,11 @@ async fn pods_that_never_get_ready_are_named_and_the_old_ones_stay() {
 async fn a_crash_before_the_old_pods_end_brings_back_the_very_same_pods() {
     let world = World::connect().await;
     let old = world.publish("11.0.5", &[]).await;
-    // Ready at once, gone long before a drain of 40 s is over.
-    let new = world.publish("11.0.6", &[("CRASH_AFTER", "12")]).await;
+    // Ready at once, detached on any machine before it ends, and gone long before a drain of 60 s is over.
+    let new = world.publish("11.0.6", &[("CRASH_AFTER", "20")]).await;
     let app = world.deploy(Shape::dies_at_once(&old)).await;
     let before = app.view().await;
-    let ended = app.put(json!({ "reference": new, "wait_until_ready": 15, "drain_wait": 40 })).await;
+    let ended = app.put(json!({ "reference": new, "wait_until_ready": 15, "drain_wait": 60 })).await;
     assert!(!ended.success, "{}", ended.stderr);
     for words in ["taken out of their Services", "put back into their Services", "rolled back: 3 pods run"] {
         assert!(ended.stderr.contains(words), "lacks `{words}`:\n{}", ended.stderr);

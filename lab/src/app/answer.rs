@@ -25,7 +25,7 @@ impl Answer {
     pub(super) fn to(target: &str, identity: &Identity, phase: Phase) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         match path {
-            "/" => Self::whole("text/html;charset=UTF-8", page(identity)),
+            "/" => Self::whole(HTML, page(identity)),
             "/actuator/health" | "/actuator/health/readiness" => health(phase),
             "/actuator/health/liveness" => Self::whole(ACTUATOR, r#"{"status":"UP"}"#.to_owned()),
             "/actuator/metrics" => Self::whole(ACTUATOR, json!({ "names": ["app.info"] }).to_string()),
@@ -51,11 +51,18 @@ impl Answer {
         }
     }
 
+    /// Answers for a page that its application cannot make.
+    pub(super) fn broken() -> Self {
+        Self::Whole { status: 500, content_type: HTML, body: "<h1>Internal Server Error</h1>\n".to_owned() }
+    }
+
     fn whole(content_type: &'static str, body: String) -> Self {
         Self::Whole { status: 200, content_type, body }
     }
 }
 
+/// The type of pages.
+pub(super) const HTML: &str = "text/html;charset=UTF-8";
 const ACTUATOR: &str = "application/vnd.spring-boot.actuator.v3+json";
 
 fn parameter(query: &str, name: &str) -> Option<u64> {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::answer::Answer;
+use super::answer::{Answer, HTML};
 use super::life::{Life, Phase};
 
 /// A request's head that is longer is refused.
@@ -53,7 +53,10 @@ impl Connection {
     async fn serve(mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         while let Some(head) = self.read().await? {
-            let answer = Answer::to(&head.target, &self.life.identity, self.life.phase());
+            let answer = match Answer::to(&head.target, &self.life.identity, self.life.phase()) {
+                Answer::Whole { content_type: HTML, .. } if self.life.fails => Answer::broken(),
+                answer => answer,
+            };
             if let Answer::Late { delay, .. } = &answer {
                 sleep(*delay).await;
             }

@@ -23,6 +23,8 @@ pub(super) enum Phase {
 #[derive(Clone)]
 pub(super) struct Life {
     pub(super) identity: Arc<Identity>,
+    /// Whether every page is an error.
+    pub(super) fails: bool,
     phase: Arc<watch::Sender<Phase>>,
     open: Arc<watch::Sender<usize>>,
 }
@@ -31,6 +33,7 @@ impl Life {
     pub(super) fn new(identity: Identity) -> Self {
         Self {
             identity: Arc::new(identity),
+            fails: false,
             phase: Arc::new(watch::Sender::new(Phase::Starting)),
             open: Arc::new(watch::Sender::new(0)),
         }

@@ -48,6 +48,8 @@ pub struct Switches {
     pub allocate: usize,
     /// `NEVER_READY=1`: serves, but its health stays out of service.
     pub never_ready: bool,
+    /// `FAIL_REQUESTS=1`: healthy and ready, and every page is an error.
+    pub fail_requests: bool,
     /// `PORT`; default 8080.
     pub port: u16,
     /// `ADDRESS`; default all.
@@ -79,11 +81,16 @@ impl Switches {
             crash_after: seconds(&values, "CRASH_AFTER")?,
             exit_code: parsed(&values, "EXIT_CODE")?.unwrap_or(1),
             allocate: parsed(&values, "ALLOCATE")?.unwrap_or(0),
-            never_ready: matches!(values.get("NEVER_READY").copied(), Some("1" | "true")),
+            never_ready: is_set(&values, "NEVER_READY"),
+            fail_requests: is_set(&values, "FAIL_REQUESTS"),
             port: parsed(&values, "PORT")?.unwrap_or(8080),
             address: parsed(&values, "ADDRESS")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         })
     }
+}
+
+fn is_set(values: &BTreeMap<&str, &str>, key: &str) -> bool {
+    matches!(values.get(key).copied(), Some("1" | "true"))
 }
 
 fn parse_lines(text: &str) -> Result<BTreeMap<&str, &str>, String> {
