@@ -90,6 +90,7 @@ impl Run<'_> {
             let (image, builds) = &picture;
             match request.look(image, builds) {
                 Answer::Found(build) => {
+                    self.tell_overwritten(builds, &asking);
                     self.tell(&report::found(&build, asking.has_asked));
                     return Ok(*build);
                 }
@@ -137,6 +138,7 @@ impl Run<'_> {
         match self.place().patch(Kind::Build, &newest.name, &patch).await {
             Ok(_) => {
                 asking.has_asked = true;
+                asking.mark = (newest.uid.clone(), value);
                 self.say(&report::asks(newest));
                 self.stage("a build was asked for and has not begun: kpack makes it all the same");
                 Ok(true)
@@ -145,6 +147,17 @@ impl Run<'_> {
             Err(error) if error.status() == Some(404) || lost_race(&error) => Ok(true),
             Err(error) if self.may_pass(&error) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says whom the build is shared with when somebody else's mark is where ours was.
+    fn tell_overwritten(&self, builds: &[Build], asking: &Asking) {
+        let (uid, value) = &asking.mark;
+        let marked = builds.iter().find(|build| build.uid == *uid);
+        if let Some(newest) = marked
+            && let Some(other) = newest.trigger.as_ref().filter(|other| *other != value)
+        {
+            self.say(&report::coalesces(newest, other));
         }
     }
 
@@ -211,6 +224,8 @@ impl Run<'_> {
 struct Asking {
     has_asked: bool,
     has_told_shared: bool,
+    /// The build that was marked, and with what.
+    mark: (String, String),
     races: u32,
     quiet: Option<Instant>,
     words: String,
