@@ -15,6 +15,7 @@ mod faults;
 mod images;
 mod killed;
 mod kpack_fleet;
+mod kpack_trigger;
 mod lies;
 mod prometheus;
 mod proxy;
