@@ -21,7 +21,7 @@ pub use check::{Detail, Report, look};
 pub use content_trust::ContentTrust;
 pub use error::Error;
 pub use get::GetParams;
-pub use put::PutParams;
+pub use put::{Error as PutError, PutFrom, PutParams};
 pub use reason::{Left, Reason};
 pub use source::Source;
 pub use version::Version;
@@ -61,10 +61,10 @@ impl Resource for ImageDigest {
     async fn put(
         &self,
         source: Source,
-        _params: PutParams,
-        _context: &Context,
+        params: PutParams,
+        context: &Context,
     ) -> Result<Response<Version>, Failure> {
         content_trust::refuse(source.content_trust.as_ref())?;
-        Err(put::unsupported().into())
+        Ok(put::put(&source, &params, context).await?)
     }
 }

@@ -23,13 +23,15 @@ mod transport;
 mod trust;
 
 pub(crate) use access::{document, or_default, with_access_keys};
+pub(crate) use manifest::{digest_of, named};
 pub(crate) use trust::trusting;
 
 pub use access::{Access, Ambient, HubMirror, Mirror, secret};
-pub use client::{Client, Description, Referrer, Sink};
+pub use client::{Arrival, Client, Description, Referrer, Sink};
 pub use error::{Error, Trouble};
 pub use manifest::{Child, Family, Manifest};
 pub use mirror::Sources;
 pub use reference::{Repository, is_tag, split};
 pub use retry::Policy;
 pub use scope::Scope;
+pub use transport::{Supply, SupplyError};

@@ -103,9 +103,6 @@ pub enum Error {
     /// A put that has to be signed in a way that is gone.
     #[error("`content_trust` asks for a Notary v1 signature, and image-digest makes none")]
     ContentTrust,
-    /// There is no put.
-    #[error("image-digest cannot put images yet: `check` and `in` are all that it does")]
-    Put,
 }
 
 impl Explain for Error {
@@ -133,7 +130,6 @@ impl Explain for Error {
             Self::ContentTrust => {
                 "remove `content_trust`, and sign the digest that put returns with `cosign sign`"
             }
-            Self::Put => "push with type `registry-image`; both types can share a repository",
         };
         Some(hint.to_owned())
     }

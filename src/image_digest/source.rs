@@ -163,7 +163,6 @@ pub(super) struct Cosign {
 
 impl Source {
     /// Returns a client for the repository itself, which alone can be written to.
-    #[expect(dead_code, reason = "put will write with it")]
     pub(super) async fn client(&self, context: &Context) -> Result<Client, registry::Error> {
         let access = self.access(&Ambient::of(&context.variables));
         let client = Client::reach(&self.repository, &access, &context.log).await?;

@@ -256,6 +256,17 @@ impl Ambient {
 }
 
 impl Access {
+    /// Returns whether it says who is to be let in.
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        let secrets = [&self.docker_config, &self.gcp_json_key, &self.gcp_access_token, &self.client_key];
+        self.credentials().is_some()
+            || !self.aws_region.is_empty()
+            || self.azure_acr
+            || self.gcp_workload_identity
+            || secrets.into_iter().any(|secret| !secret.expose_secret().is_empty())
+    }
+
     /// Returns the credentials when they are complete; half of them counts as none.
     pub(super) fn credentials(&self) -> Option<(&str, &str)> {
         let password = self.password.expose_secret();

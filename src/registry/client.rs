@@ -1,6 +1,7 @@
 //! The request loop: ping once, log in, ask, try again while that can help.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -27,10 +28,12 @@ mod blobs;
 mod describe;
 mod entrance;
 mod tags;
+mod upload;
 
 pub use artifacts::Referrer;
 pub use blobs::Sink;
 pub use describe::Description;
+pub use upload::Arrival;
 
 /// Children of an index that are asked for at the same time.
 const PARALLEL: usize = 4;
@@ -45,6 +48,8 @@ pub struct Client {
     log: Log,
     session: Mutex<Option<Session>>,
     scopes: std::sync::Mutex<Scopes>,
+    /// Whether the registry takes no whole blobs.
+    in_parts: AtomicBool,
 }
 
 /// What the ping and the login found out.

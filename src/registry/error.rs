@@ -144,6 +144,21 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The bytes of a blob to be pushed could not be read.
+    #[error("failed to read the bytes of `{digest}`")]
+    Supply {
+        /// Which one.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The bytes of a blob to be pushed are not the right ones.
+    #[error("the bytes of `{digest}` are not what it names")]
+    Altered {
+        /// Which one.
+        digest: Digest,
+    },
     /// The registry sends its clients somewhere they should not go.
     #[error("the registry asks for a token from `{realm}`, {problem}")]
     Realm {
@@ -226,6 +241,12 @@ impl Error {
     #[must_use]
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Answered { status: 401 | 403, .. })
+    }
+
+    /// Returns whether the registry understood and said no.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Answered { status: 400 | 403 | 405 | 409 | 412 | 422, .. })
     }
 
     /// Returns whether the registry said that there were too many requests.

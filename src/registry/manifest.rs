@@ -124,8 +124,13 @@ impl Manifest {
 }
 
 /// Returns the digest of some content.
-pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
     hex_digest(&Sha256::digest(bytes))
+}
+
+/// Returns the digest of what went into a hash.
+pub(crate) fn named(hash: Sha256) -> Digest {
+    hex_digest(&hash.finalize())
 }
 
 /// Returns the digest that a finished hash is.

@@ -79,6 +79,12 @@ impl Repository {
         &self.path
     }
 
+    /// Returns whether both are the same, however they are written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.host, &self.path) == (&other.host, &other.path)
+    }
+
     /// Returns whether it is Docker Hub's.
     pub(super) fn is_hubs(&self) -> bool {
         self.host == DOCKER_HUB

@@ -16,6 +16,11 @@ use super::limit::Limit;
 use super::{Access, Error, Trouble, trust};
 use crate::log::Log;
 
+mod submit;
+
+pub(super) use submit::Load;
+pub use submit::{Supply, SupplyError};
+
 /// Manifests and configs beyond this are no honest ones: registries themselves refuse manifests
 /// above 4 MiB.
 pub(super) const CONTENT_LIMIT: usize = 4 << 20;
@@ -93,6 +98,8 @@ pub(super) struct Transport {
     client: reqwest::Client,
     /// The client of forms, which few processes send.
     strict: OnceLock<reqwest::Client>,
+    /// The client of uploads, which few processes make.
+    pushing: OnceLock<reqwest::Client>,
     tls: ClientConfig,
     limit: Limit,
     trace: Option<Log>,
@@ -103,7 +110,8 @@ impl Transport {
         let tls = trust::of(access)?;
         let client = builder(&tls).read_timeout(READ_TIMEOUT).redirect(redirects(access.insecure)).build();
         let client = client.map_err(|error| Error::Client(error.into()))?;
-        Ok(Self { client, strict: OnceLock::new(), tls, limit: Limit::of(access), trace: None })
+        let (strict, pushing) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { client, strict, pushing, tls, limit: Limit::of(access), trace: None })
     }
 
     /// Returns how many requests are let through at the same time.

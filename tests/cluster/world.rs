@@ -313,7 +313,16 @@ pub(crate) struct Put {
 
 impl Put {
     pub(crate) async fn start(program: &str, step: &str, request: Value) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), program, step, request).await
+    }
+
+    /// The same, in a directory that has something in it already.
+    pub(crate) async fn start_in(
+        directory: tempfile::TempDir,
+        program: &str,
+        step: &str,
+        request: Value,
+    ) -> Self {
         let mut child = Command::new(program)
             .arg(step)
             .arg(directory.path())

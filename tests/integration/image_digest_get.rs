@@ -211,16 +211,3 @@ fn params_that_make_no_sense_are_refused_before_anything_is_asked() {
     }
     assert!(registry.requests().is_empty());
 }
-
-#[test]
-fn out_says_that_it_is_not_there() {
-    let toolkit = Toolkit::new();
-    let request = json!({"source": {"repository": "app"}, "params": {"image": "image/image.tar"}});
-    let outcome = toolkit.step("image-digest", "out", Some(&toolkit.folder("put")), &request.to_string());
-    assert_snapshot!(outcome, @r"
-    exit 1
-    --- stderr
-    error: image-digest cannot put images yet: `check` and `in` are all that it does
-    hint: push with type `registry-image`; both types can share a repository
-    ");
-}

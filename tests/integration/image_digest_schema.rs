@@ -48,14 +48,19 @@ fn readme_explains_every_key() {
 
 #[test]
 fn examples_are_requests_that_the_type_reads() {
-    let examples = ["check", "check-first", "check-versions", "check-builds", "in"];
+    let examples = ["check", "check-first", "check-versions", "check-builds", "in", "out", "out-promote"];
     for name in examples {
         let text = fs::read(folder().join(format!("examples/{name}.json"))).unwrap();
         let request = Request::parse(&text).unwrap();
         request.source::<Source>().unwrap_or_else(|error| panic!("{name}: {error}"));
-        request.params::<GetParams>().unwrap_or_else(|error| panic!("{name}: {error}"));
+        if name.starts_with("out") {
+            request.params::<PutParams>().unwrap_or_else(|error| panic!("{name}: {error}"));
+        } else {
+            request.params::<GetParams>().unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
         let version = request.cursor::<Version>().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(version.is_none(), matches!(name, "check-first" | "check-builds"), "{name}");
+        let is_without = matches!(name, "check-first" | "check-builds" | "out" | "out-promote");
+        assert_eq!(version.is_none(), is_without, "{name}");
     }
     assert_eq!(fs::read_dir(folder().join("examples")).unwrap().count(), examples.len());
 }

@@ -237,3 +237,31 @@ fn a_rebuild_is_asked_for_and_then_rolled_out_by_hand_and_by_night() {
         assert!(outcome.stdout.contains(&format!("{job} #1 | put deployment | build\n")), "{outcome}");
     }
 }
+
+#[test]
+fn a_promotion_reaches_the_put_as_the_type_reads_it() {
+    let toolkit = Toolkit::new();
+    let kind = toolkit.script("type", TYPE);
+    let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
+    let variables =
+        toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
+    let outcome = toolkit
+        .binary("rollway")
+        .args(["harness", "pipeline", "-c", &checkout("pipelines/promote.yml")])
+        .arg("-l")
+        .arg(&variables)
+        .args(["-l", &checkout("ci/app-foo.yml")])
+        .args(["-v", "staging-image=registry.example.com/staging/app-foo", "-v", "staging-namespace=staging"])
+        .args(["--resource-type", &format!("image-digest={}", kind.display())])
+        .args(["--resource-type", &format!("rollout={}", kind.display())])
+        .run();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let put =
+        outcome.stdout.lines().find_map(|line| line.strip_prefix("promote #1 | put container-image | {"));
+    let request: serde_json::Value =
+        serde_json::from_str(&format!("{{{}", put.expect("the put's request"))).unwrap();
+    let params: rollway::image_digest::PutParams = serde_json::from_value(request["params"].clone()).unwrap();
+    assert_eq!(params.digest_file, "candidate/image");
+    let source: rollway::image_digest::Source = serde_json::from_value(request["source"].clone()).unwrap();
+    assert_eq!(source.repository, "registry.example.com/app-foo");
+}

@@ -1,6 +1,7 @@
 //! Getting in: which registry it is, the ping, the login, and its renewal.
 
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 
 use reqwest::Url;
 use tokio::sync::Mutex;
@@ -78,6 +79,7 @@ impl Client {
             policy: Policy::default(),
             log: log.clone(),
             session: Mutex::new(None),
+            in_parts: AtomicBool::new(false),
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod server;
 mod tls;
+mod uploads;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use uploads::Rules;
 
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -102,6 +105,9 @@ struct State {
     token: u32,
     manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
     blobs: BTreeMap<(String, String), Vec<u8>>,
+    uploads: uploads::Uploads,
+    /// Manifests that are not shown yet, and after how many questions they are.
+    hidden: BTreeMap<(String, String), u32>,
     faults: BTreeMap<String, VecDeque<Fault>>,
     seen: Vec<Seen>,
 }
@@ -142,6 +148,27 @@ impl Registry {
     pub(crate) fn with_realm(self, realm: &str) -> Self {
         self.state().realm = Some(realm.to_owned());
         self
+    }
+
+    /// Sets how it takes what is pushed.
+    pub(crate) fn with_rules(self, rules: Rules) -> Self {
+        self.state().uploads.rules = rules;
+        self
+    }
+
+    /// Returns the kind and the bytes of a manifest.
+    pub(crate) fn stored(&self, repository: &str, reference: &str) -> Option<(String, Vec<u8>)> {
+        self.state().manifests.get(&(repository.to_owned(), reference.to_owned())).cloned()
+    }
+
+    /// Returns the digest that a tag names.
+    pub(crate) fn tagged(&self, repository: &str, tag: &str) -> Option<String> {
+        self.stored(repository, tag).map(|(_, bytes)| digest(&bytes))
+    }
+
+    /// Returns whether it has a blob.
+    pub(crate) fn has_blob(&self, repository: &str, digest: &str) -> bool {
+        self.state().blobs.contains_key(&(repository.to_owned(), digest.to_owned()))
     }
 
     /// Returns the name of a repository here.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,13 +13,18 @@ use futures::StreamExt;
 use serde_json::json;
 
 use super::tls::{Certificates, TlsListener};
+use super::uploads::{self, Pushed};
 use super::{Fault, Login, Seen, Shared, digest};
 
 /// Listens on a free port and answers in the background.
 pub(super) async fn start(shared: Arc<Shared>, certificates: Option<Certificates>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(handle).with_state((shared, address, certificates.is_some()));
+    let router = Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state((
+        shared,
+        address,
+        certificates.is_some(),
+    ));
     match certificates {
         Some(certificates) => {
             tokio::spawn(axum::serve(TlsListener::new(listener, certificates), router).into_future())
@@ -36,6 +41,7 @@ async fn handle(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Response<Body> {
     let line = format!("{method} {uri}");
     let authorization =
@@ -49,9 +55,10 @@ async fn handle(
         queue.and_then(|(_, queue)| queue.pop_front())
     };
     let origin = format!("{}://{address}", if is_tls { "https" } else { "http" });
-    let answer = |body: Option<String>| {
-        let mut answer = answer(&shared, &origin, &method, &uri, authorization.as_deref());
-        if let Some(body) = body {
+    let answer = |replaced: Option<String>| {
+        let pushed = Pushed { method: &method, uri: &uri, headers: &headers, body: &body, origin: &origin };
+        let mut answer = answer(&shared, &pushed, authorization.as_deref());
+        if let Some(body) = replaced {
             answer.headers_mut().remove(header::CONTENT_LENGTH);
             *answer.body_mut() = Body::from(body);
         }
@@ -90,14 +97,9 @@ async fn handle(
     }
 }
 
-fn answer(
-    shared: &Shared,
-    origin: &str,
-    method: &Method,
-    uri: &Uri,
-    authorization: Option<&str>,
-) -> Response<Body> {
-    let state = shared.lock();
+fn answer(shared: &Shared, pushed: &Pushed<'_>, authorization: Option<&str>) -> Response<Body> {
+    let Pushed { method, uri, origin, .. } = *pushed;
+    let mut state = shared.lock();
     if uri.path() == "/token" {
         let wanted = match state.login {
             Login::Bearer(user, password) => Some(basic(user, password)),
@@ -113,8 +115,12 @@ fn answer(
             json!({"token": token}).to_string().into(),
         );
     }
+    // A store that uploads are sent to lets in whoever knows the address.
+    let is_stored_elsewhere =
+        state.uploads.rules.elsewhere.is_some() && uri.query().is_some_and(|it| it.starts_with("state="));
     let challenge = match state.login {
         Login::None => None,
+        _ if is_stored_elsewhere => None,
         Login::Basic(user, password) => {
             let is_in = authorization == Some(&basic(user, password));
             (!is_in).then(|| "Basic realm=\"registry\"".to_owned())
@@ -130,17 +136,22 @@ fn answer(
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_str(&challenge).unwrap());
         return answer;
     }
-    content(&state, method, uri.path())
+    match uploads::answer(&mut state, pushed) {
+        Some(answer) => answer,
+        None => content(&mut state, method, uri.path()),
+    }
 }
 
-fn content(state: &super::State, method: &Method, path: &str) -> Response<Body> {
+fn content(state: &mut super::State, method: &Method, path: &str) -> Response<Body> {
     if path == "/v2/" {
         return response(200, &[], Vec::new());
     }
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
     if let Some((repository, reference)) = rest.split_once("/manifests/") {
-        let found = state.manifests.get(&(repository.to_owned(), reference.to_owned()));
-        return match found {
+        let key = (repository.to_owned(), reference.to_owned());
+        let hidden = state.hidden.get_mut(&key).filter(|left| **left > 0);
+        let is_hidden = hidden.map(|left| *left -= 1).is_some();
+        return match state.manifests.get(&key).filter(|_| !is_hidden) {
             Some((media_type, bytes)) => {
                 let headers =
                     [("content-type", media_type.as_str()), ("docker-content-digest", &digest(bytes))];
@@ -203,12 +214,12 @@ fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let body = json!({"errors": [{"code": code, "message": message}]}).to_string();
     response(status.as_u16(), &[("content-type", "application/json")], body.into_bytes())
 }
 
-fn response(status: u16, headers: &[(&str, &str)], body: Vec<u8>) -> Response<Body> {
+pub(super) fn response(status: u16, headers: &[(&str, &str)], body: Vec<u8>) -> Response<Body> {
     let builder = headers
         .iter()
         .fold(Response::builder().status(status), |builder, (name, value)| builder.header(*name, *value));
