@@ -61,7 +61,7 @@ pub(super) async fn put(
     let client = client(source, &place, context).await?;
     let content = until_interrupted(context, content(&place, client.repository(), context), nothing).await?;
     let Some(root) = content.manifests.last() else { return Err(Error::NoTag) };
-    if let Some(version) = version.filter(|_| params.bump_aliases) {
+    if let Some(version) = version.filter(|version| params.bump_aliases && !version.is_pre_release()) {
         let present =
             until_interrupted(context, async { Ok(client.tags().await?.unwrap_or_default()) }, nothing)
                 .await?;
