@@ -120,8 +120,7 @@ fn an_image_that_two_nodes_do_not_find_ends_it_when_nobody_else_can_be_asked() {
 fn a_program_for_another_processor_is_told_by_its_log() {
     let server = ApiServer::start();
     shop::fill(&server, 'a');
-    let log = json!({"metadata": {}, "line": "exec /app/server: exec format error"});
-    server.put("/api/v1/namespaces/shop/pods/app-8d1-1/log", log);
+    server.log("app-8d1-1", "app", &["exec /app/server: exec format error"]);
     let crash = json!({"imageID": "", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
         "lastState": {"terminated": {"exitCode": 255, "reason": "Error"}}});
     let (outcome, _) = put(&server, &json!({"replicas": 1}), &[mk_pod(1, &crash)]);

@@ -151,9 +151,13 @@ fn is_ended(world: &World, pod: &str, container: &str) -> bool {
     world.objects.get(pod).is_none_or(|pod| state(pod, container) == Some("terminated"))
 }
 
+/// A container that waits to be started again has the log of its last run, as a kubelet has it.
 fn state(pod: &Value, container: &str) -> Option<&'static str> {
     let lists = ["initContainerStatuses", "containerStatuses"];
     let mut all = lists.iter().flat_map(|list| pod["status"][*list].as_array().into_iter().flatten());
     let found = all.find(|status| status["name"] == container)?;
-    ["waiting", "running", "terminated"].into_iter().find(|state| found["state"].get(state).is_some())
+    let state =
+        ["waiting", "running", "terminated"].into_iter().find(|state| found["state"].get(state).is_some());
+    let has_run = found["lastState"].get("terminated").is_some();
+    state.map(|state| if state == "waiting" && has_run { "terminated" } else { state })
 }
