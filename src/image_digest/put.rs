@@ -76,7 +76,7 @@ pub(super) async fn put(
         client: &client,
         content: &content,
         mount: place.neighbour(client.repository()),
-        parallel: source.max_parallel.map_or(PARALLEL, |limit| limit.get() as usize),
+        parallel: place.parallel(source.max_parallel.map_or(PARALLEL, |limit| limit.get() as usize)),
         context,
     };
     push.parts().await?;
@@ -105,6 +105,14 @@ async fn content(place: &Place, target: &Repository, context: &Context) -> Resul
 }
 
 impl Place {
+    /// Returns how many blobs can be under way: those of another registry need turns there too.
+    fn parallel(&self, most: usize) -> usize {
+        match self {
+            Self::Disk(_) => most,
+            Self::Registry(origins) => most.min(origins.client.parallel()),
+        }
+    }
+
     /// Finds what goes along with the image, unless it is to stay behind.
     async fn companions(
         &self,

@@ -60,7 +60,8 @@ pub(super) async fn all(client: &Client, orders: &[Order<'_>], log: &Log) -> Res
             log.line(arrived((at + 1, count), &order.blob.digest, order.blob.size, began.elapsed()));
             Ok(())
         })
-        .buffer_unordered(PARALLEL)
+        // More would only wait for their turns, at the cost of the patience with each.
+        .buffer_unordered(PARALLEL.min(client.parallel()))
         .try_collect()
         .await
 }

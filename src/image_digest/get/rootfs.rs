@@ -59,7 +59,8 @@ pub(super) async fn fetch(
             feed.complete(at);
             Ok(())
         })
-        .buffer_unordered(PARALLEL)
+        // More would only wait for their turns, at the cost of the patience with each.
+        .buffer_unordered(PARALLEL.min(client.parallel()))
         .try_collect::<()>();
     let unpacked = async {
         match unpacking.await {
