@@ -4,7 +4,7 @@
 const LONGEST: usize = 4095;
 
 /// No honest image nests deeper; a directory this deep can still be removed.
-const DEEPEST: usize = 256;
+pub(super) const DEEPEST: usize = 256;
 
 /// Returns `raw` relative to the root directory, without `.`, `..`, doubled or trailing slashes; the
 /// root itself is empty. `None` for a name that leads out of it or cannot be one.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::names;
+use super::names::{self, DEEPEST};
 
 /// As many links as Linux follows on the way to one file.
 const LINKS: usize = 40;
@@ -109,6 +109,8 @@ impl Tree {
                 continue;
             }
             match enter(here, &name) {
+                // Links can lead deeper than names are long.
+                Ok(_) if way.len() >= DEEPEST => return Err(Errno::NAMETOOLONG),
                 Ok(next) => way.push(next),
                 Err(Errno::NOENT) if missing == Missing::Leave => return Ok(None),
                 Err(Errno::NOENT) => {
