@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::{Error, Source, Version, metadata};
 use crate::concourse::{Context, Field, Response};
 use crate::image::{Config, Pinned, Platform};
-use crate::registry::Client;
+use crate::registry::{Client, or_default};
 
 mod about;
 mod download;
@@ -69,13 +69,6 @@ impl<'de> Deserialize<'de> for Format {
             other => Err(serde::de::Error::unknown_variant(other, &["rootfs", "oci", "oci-layout"])),
         }
     }
-}
-
-/// Reads `null` as the default.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl GetParams {

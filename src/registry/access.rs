@@ -261,7 +261,10 @@ impl Access {
     pub fn has_login(&self) -> bool {
         let secrets = [&self.docker_config, &self.gcp_json_key, &self.gcp_access_token, &self.client_key];
         self.credentials().is_some()
-            || !self.aws_region.is_empty()
+            || [&self.aws_region, &self.aws_access_key_id, &self.aws_role_arn]
+                .into_iter()
+                .any(|it| !it.is_empty())
+            || !self.aws_role_arns.is_empty()
             || self.azure_acr
             || self.gcp_workload_identity
             || secrets.into_iter().any(|secret| !secret.expose_secret().is_empty())

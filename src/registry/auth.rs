@@ -222,7 +222,7 @@ impl Keyring {
     }
 
     fn hold(&self, granted: Granted) -> Held {
-        let until = granted.lasts.map(|lasts| Instant::now() + lasts.saturating_sub(MARGIN));
+        let until = granted.lasts.and_then(|lasts| Instant::now().checked_add(lasts.saturating_sub(MARGIN)));
         let held = Held { username: granted.username, password: granted.password, until };
         self.remember(Some(held.password.expose_secret().to_owned()));
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());

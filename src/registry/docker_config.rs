@@ -9,10 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::identity::{Identity, is_set};
+use super::reference::DOCKER_HUB;
 use super::{Error, Repository, secret};
-
-/// The host that Docker Hub has in the names of images here.
-const DOCKER_HUB: &str = "index.docker.io";
 
 /// The name of the key, for messages.
 const KEY: &str = "docker_config";

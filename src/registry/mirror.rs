@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use secrecy::SecretString;
 
+use super::reference::without_userinfo;
 use super::{Access, Client, Error, Repository, docker_config};
 use crate::log::Log;
 
@@ -103,10 +104,10 @@ fn place(
     (repository, access): (&Repository, &Access),
 ) -> Result<Place, Error> {
     let name = format!("{}/{}", host.trim_end_matches('/'), repository.path());
-    let mirrored =
-        Repository::parse(&name).map_err(|_| Error::key(key, &format!("is `{host}`, which is no host")))?;
+    let wrong = || Error::key(key, &format!("is `{}`, which is no host", without_userinfo(host)));
+    let mirrored = Repository::parse(&name).map_err(|_| wrong())?;
     if mirrored.given() != format!("{}/{}", mirrored.host(), mirrored.path()) {
-        return Err(Error::key(key, &format!("is `{host}`, which is no host")));
+        return Err(wrong());
     }
     let docker_config = if username.is_empty() && docker_config::knows(&access.docker_config, &mirrored) {
         access.docker_config.clone()

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::Error;
 
 /// Where names without a host are.
-const DOCKER_HUB: &str = "index.docker.io";
+pub(super) const DOCKER_HUB: &str = "index.docker.io";
 
 /// The schemes that a registry is asked with, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,12 +189,13 @@ pub(super) fn is_private(address: IpAddr) -> bool {
 }
 
 /// Cuts credentials off a name that somebody wrote like a URL, so that no message repeats them.
-fn without_userinfo(given: &str) -> String {
-    match (given.find("://"), given.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme && !given[at..].contains("sha256:") => {
-            format!("{}://{}", &given[..scheme], &given[at + 1..])
-        }
-        _ => given.to_owned(),
+pub(super) fn without_userinfo(given: &str) -> String {
+    let start = given.find("://").map_or(0, |scheme| scheme + 3);
+    let name = given.find("@sha256:").map_or(given, |digest| &given[..digest]);
+    let is_userinfo = |at: usize| at >= start && (start > 0 || name[..at].contains(':'));
+    match name.rfind('@').filter(|at| is_userinfo(*at)) {
+        Some(at) => format!("{}{}", &given[..start], &given[at + 1..]),
+        None => given.to_owned(),
     }
 }
 
@@ -315,8 +316,11 @@ mod tests {
 
     #[test]
     fn credentials_in_a_name_are_not_repeated() {
-        let error = Repository::parse("https://bob:canary@ghcr.io/app").unwrap_err().to_string();
-        assert!(!error.contains("canary"), "{error}");
+        let digest = format!("https://bob:canary@ghcr.io/app@sha256:{}", "a".repeat(64));
+        for name in ["https://bob:canary@ghcr.io/app", "bob:canary@ghcr.io/app", &digest] {
+            let error = Repository::parse(name).unwrap_err().to_string();
+            assert!(!error.contains("canary") && error.contains("ghcr.io/app"), "{error}");
+        }
     }
 
     #[test]

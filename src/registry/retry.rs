@@ -80,7 +80,7 @@ impl Attempts {
         }
         let own = self.waits.next().unwrap_or_default();
         let wait = setback.asked.map_or(own, |asked| asked.max(own));
-        if elapsed + wait < self.deadline {
+        if elapsed.saturating_add(wait) < self.deadline {
             Next::Wait(wait)
         } else {
             setback.asked.filter(|asked| *asked >= self.deadline).map_or(Next::Stop, Next::AskedTooMuch)

@@ -24,11 +24,16 @@ impl Client {
     pub fn connect(repository: &str, access: &Access, log: &Log) -> Result<Self, Error> {
         let named = Repository::parse(repository)?;
         let keyring = Keyring::of(access, &named)?;
+        Self::placed(named, keyring, access, log)
+    }
+
+    /// Puts a bare name behind the host that Amazon's keys tell.
+    fn placed(named: Repository, keyring: Keyring, access: &Access, log: &Log) -> Result<Self, Error> {
         let host = match keyring.amazon().filter(|_| named.is_bare()) {
-            Some(keys) => Some(keys.host().ok_or_else(|| nowhere(repository))?),
+            Some(keys) => Some(keys.host().ok_or_else(|| nowhere(named.given()))?),
             None => None,
         };
-        let placed = host.map(|host| Repository::parse(&format!("{host}/{repository}"))).transpose()?;
+        let placed = host.map(|host| Repository::parse(&format!("{host}/{}", named.given()))).transpose()?;
         Self::with(placed.unwrap_or(named), keyring, access, log)
     }
 
@@ -42,7 +47,7 @@ impl Client {
         let keyring = Keyring::of(access, &named)?;
         let is_unknown = named.is_bare() && keyring.amazon().is_some_and(|keys| keys.host().is_none());
         if !is_unknown {
-            return Self::connect(repository, access, log);
+            return Self::placed(named, keyring, access, log);
         }
         let mut client = Self::with(named, keyring, access, log)?;
         let host = client.amazons_host().await?;

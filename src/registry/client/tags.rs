@@ -15,6 +15,9 @@ const PAGE: usize = 1000;
 /// A repository with more tags than this is a registry that does not stop.
 const MOST_TAGS: usize = 1_000_000;
 
+/// Nor has any so many pages: empty ones would never reach the limit of tags.
+const MOST_PAGES: usize = 10_000;
+
 impl Client {
     /// Returns the tags in the order of the registry; `None` when it has no such repository.
     ///
@@ -36,7 +39,9 @@ impl Client {
             asked.insert(path);
             match next(&answer)? {
                 None => return Ok(Some(tags)),
-                Some(next) if asked.contains(&next) || tags.len() > MOST_TAGS => {
+                Some(next)
+                    if asked.contains(&next) || asked.len() >= MOST_PAGES || tags.len() > MOST_TAGS =>
+                {
                     return Err(malformed(&answer, "the list of tags has no end".to_owned()));
                 }
                 Some(next) => path = next,

@@ -206,7 +206,8 @@ fn entry(answer: Authorization, now: SystemTime) -> Result<Entry, Error> {
     let text = STANDARD.decode(datum.authorization_token).map_err(|_| bad("with a password that is none"))?;
     let text = String::from_utf8(text).map_err(|_| bad("with a password that is none"))?;
     let (username, password) = text.split_once(':').ok_or_else(|| bad("with a password that is none"))?;
-    let end = Duration::try_from_secs_f64(datum.expires_at).ok().map(|end| SystemTime::UNIX_EPOCH + end);
+    let end = Duration::try_from_secs_f64(datum.expires_at).ok();
+    let end = end.and_then(|end| SystemTime::UNIX_EPOCH.checked_add(end));
     let granted = Granted {
         username: username.to_owned(),
         password: SecretString::from(password.trim()),
