@@ -49,7 +49,9 @@ pub(super) struct Number {
 
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
-        let of = |number: &Self| (number.whole.len(), number.whole.clone(), number.fraction.clone());
+        fn of(number: &Number) -> (usize, &str, &str) {
+            (number.whole.len(), &number.whole, &number.fraction)
+        }
         of(self).cmp(&of(other))
     }
 }

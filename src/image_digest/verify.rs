@@ -34,11 +34,10 @@ pub(super) async fn signature(
             return Ok(Ok(()));
         }
     }
-    for referrer in client.referrers(digest).await?.into_iter().take(MOST_SIGNATURES) {
+    let counts = |kind: &str| kind == SIGNATURE || kind.starts_with(BUNDLE);
+    let referrers = client.referrers(digest).await?.into_iter().filter(|it| counts(&it.artifact_type));
+    for referrer in referrers.take(MOST_SIGNATURES) {
         let is_bundle = referrer.artifact_type.starts_with(BUNDLE);
-        if !is_bundle && referrer.artifact_type != SIGNATURE {
-            continue;
-        }
         let Some(manifest) = client.manifest(referrer.digest.as_str()).await? else { continue };
         let layers =
             if is_bundle { bundle::layers(&manifest.bytes) } else { simple::layers(&manifest.bytes) };

@@ -82,7 +82,9 @@ pub(super) async fn built(
     let believed = said.iter().filter_map(|text| text.parse::<Timestamp>().ok()).find(is_believed);
     Ok(match (believed, said.first()) {
         (Some(created), _) => Built::At(created),
-        (None, Some(text)) => Built::Unknown(format!("it says `{text}`, as reproducible builds do")),
+        (None, Some(text)) => {
+            Built::Unknown(format!("it says `{}`, as reproducible builds do", text.escape_debug()))
+        }
         (None, None) => Built::Unknown("it does not say when it was built".to_owned()),
     })
 }

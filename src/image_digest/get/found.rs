@@ -67,7 +67,11 @@ impl Found {
     pub(super) fn no_image(&self, pinned: &Pinned) -> Error {
         match &self.image {
             Err(Missing::Platform(wanted)) => {
-                let known: Vec<_> = self.platforms.iter().map(|(platform, _)| platform.to_string()).collect();
+                let known: Vec<_> = self
+                    .platforms
+                    .iter()
+                    .map(|(platform, _)| platform.to_string().escape_debug().to_string())
+                    .collect();
                 Error::Platform { image: pinned.clone(), wanted: wanted.to_string(), known: known.join(", ") }
             }
             _ => Error::NotAnImage(pinned.clone()),
