@@ -153,13 +153,9 @@ impl Place {
             let number = self.dialect().key("buildNumber");
             selector = format!("{selector},{number}={}", version.build);
         }
-        let is_it = |build: &Build| match version.uid.as_str() {
-            "" => Version::of(build).image == version.image,
-            uid => build.uid == uid,
-        };
         for mut object in self.list(&selector).await? {
             let build = Build::of(&object, self.dialect());
-            if is_it(&build) {
+            if version.is_of(&build) {
                 object.metadata.managed_fields = None;
                 return Ok(Some((build, serde_json::to_value(&object).unwrap_or_default())));
             }

@@ -17,6 +17,7 @@ use super::{Source, Version, Wrong, record};
 use crate::cluster;
 use crate::concourse::{Context, Response};
 use crate::failure::Failure;
+use crate::probe;
 
 /// No file that names a revision is longer.
 const LONGEST_VALUE: u64 = 4_096;
@@ -192,7 +193,7 @@ fn inspect(changes: &Changes) -> Result<(), Wrong> {
     }
     let is_url = |url: &str| !has_space(url) && (url.starts_with("https://") || url.starts_with("http://"));
     if let Some(value) = changes.blob_url.as_ref().filter(|url| !is_url(url)) {
-        return wrong("params.blob_url", value, "a URL that begins with https:// or http://");
+        return wrong("params.blob_url", &probe::shown(value), "a URL that begins with https:// or http://");
     }
     if let Some(value) = changes.registry_image.as_ref().filter(|it| !is_image(it)) {
         return wrong("params.registry_image", value, "a reference to an image");

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::Version;
 use crate::concourse::Field;
 use crate::kpack::Build;
+use crate::probe;
 
 /// How many buildpacks are named in one field.
 const BUILDPACKS: usize = 12;
@@ -18,7 +19,7 @@ pub fn fields(build: &Build, link: &str) -> Vec<Field> {
     let rows = [
         ("build", Some(format!("{} ({})", build.number_text(), build.name))),
         ("commit", build.origin.commit.clone()),
-        ("source", build.origin.place.as_deref().map(without_password)),
+        ("source", build.origin.place.as_deref().map(without_secrets)),
         ("buildpacks", Some(buildpacks.join(", ")).filter(|all| !all.is_empty())),
         ("run image", build.run_image.clone()),
         ("duration", build.seconds().map(|seconds| format!("{seconds} s"))),
@@ -67,13 +68,9 @@ pub fn files(
     rows.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
 }
 
-/// A URL of a repository may hold a password.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+/// A URL may hold a password, or be signed; what is none is a path or an image, with its digest.
+fn without_secrets(place: &str) -> String {
+    if place.contains("://") { probe::shown(place) } else { place.to_owned() }
 }
 
 #[cfg(test)]
@@ -110,6 +107,8 @@ mod tests {
     fn fields_tell_every_reason_and_no_password() {
         let mut build = mk_build(4);
         build.origin.place = Some("https://me:hunter2@git.example/app.git".to_owned());
+        let signed = "https://me:hunter2@blobs.example/app.zip?X-Signature=hunter2";
+        assert_eq!(without_secrets(signed), "https://blobs.example/app.zip");
         let fields = fields(&build, "");
         let of =
             |name: &str| fields.iter().find(|field| field.name == name).map(|field| field.value.as_str());

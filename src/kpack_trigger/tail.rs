@@ -1,6 +1,7 @@
 //! What is kept of a log that is streamed: its last lines, and where to go on after a connection that
 //! was cut. However long the log, this stays small. Pure.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 /// How many lines a failure is told with.
@@ -24,10 +25,11 @@ impl Tail {
 
     /// Keeps one line more, and drops the oldest.
     pub fn push(&mut self, line: &str) {
-        if self.lines.len() == LINES {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(line.chars().take(WIDTH).collect());
+        let oldest = (self.lines.len() == LINES).then(|| self.lines.pop_front()).flatten();
+        let mut kept = oldest.unwrap_or_default();
+        let end = line.char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| at);
+        line[..end].clone_into(&mut kept);
+        self.lines.push_back(kept);
     }
 
     /// Returns the last lines of `step`, if that is the one.
@@ -41,8 +43,10 @@ impl Tail {
 /// a log can be asked for from a second on, and so some lines come twice.
 #[derive(Clone, Debug, Default)]
 pub struct Position {
-    /// The time of the last line.
+    /// The newest time of a line.
     last: String,
+    /// Where the connection before ended: up to there lines may come again.
+    resumed: String,
     /// How many lines of that very time were read.
     count: usize,
     /// How many lines of that very time came again.
@@ -53,6 +57,7 @@ impl Position {
     /// Returns the time to ask from, once something was read.
     pub fn since(&mut self) -> Option<k8s_openapi::jiff::Timestamp> {
         self.again = 0;
+        self.resumed.clone_from(&self.last);
         self.last.parse().ok()
     }
 
@@ -66,31 +71,36 @@ impl Position {
     }
 
     fn is_new(&mut self, time: &str) -> bool {
-        match order(time, &self.last) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => {
+        match order(time, &self.resumed) {
+            Ordering::Less => return false,
+            Ordering::Equal => {
                 self.again += 1;
                 let is_new = self.again > self.count;
                 self.count = self.count.max(self.again);
-                is_new
+                return is_new;
             }
-            std::cmp::Ordering::Greater => {
+            Ordering::Greater => {}
+        }
+        match order(time, &self.last) {
+            // stdout and stderr are stamped by two writers: their lines need not be in order.
+            Ordering::Less => {}
+            Ordering::Equal => self.count += 1,
+            Ordering::Greater => {
                 time.clone_into(&mut self.last);
                 self.count = 1;
-                self.again = 1;
-                true
             }
         }
+        true
     }
 }
 
 /// Compares two times of one clock; the runtime leaves out zeros at the end of the fraction.
-fn order(one: &str, other: &str) -> std::cmp::Ordering {
-    let parts = |time: &'_ str| -> (String, String) {
+fn order(one: &str, other: &str) -> Ordering {
+    fn parts(time: &str) -> (&str, &str) {
         let time = time.trim_end_matches('Z');
         let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
-        (seconds.to_owned(), format!("{fraction:0<9}"))
-    };
+        (seconds, fraction.trim_end_matches('0'))
+    }
     parts(one).cmp(&parts(other))
 }
 
@@ -140,6 +150,14 @@ mod tests {
         position.since();
         assert_eq!(position.take("2026-01-02T03:04:05.25Z d"), None);
         assert_eq!(position.take("2026-01-02T03:04:05.250000001Z e"), Some("e"));
+    }
+
+    #[test]
+    fn lines_of_two_writers_need_not_be_in_order() {
+        let mut position = Position::default();
+        position.since();
+        let lines = ["2026-01-02T03:04:05.2Z b", "2026-01-02T03:04:05.1Z a", "2026-01-02T03:04:05.2Z c"];
+        assert_eq!(lines.map(|line| position.take(line)), [Some("b"), Some("a"), Some("c")]);
     }
 
     #[test]

@@ -40,6 +40,16 @@ impl Version {
             uid: build.uid.clone(),
         }
     }
+
+    /// Returns whether `build` is the one. A version of another resource type, or one that somebody
+    /// pinned by hand, has no uid.
+    #[must_use]
+    pub fn is_of(&self, build: &Build) -> bool {
+        if self.uid.is_empty() {
+            return !self.image.is_empty() && Self::of(build).image == self.image;
+        }
+        self.uid == build.uid
+    }
 }
 
 /// Returns the versions since `cursor`, oldest first; without one, the newest alone.
@@ -62,14 +72,7 @@ pub fn since(cursor: Option<&Version>, wanted: Wanted, mut builds: Vec<Build>) -
 }
 
 fn first_after(cursor: &Version, builds: &[Build]) -> usize {
-    let is_cursor = |build: &Build| {
-        if cursor.uid.is_empty() {
-            // A version of another resource type, or one that somebody pinned by hand.
-            return Version::of(build).image == cursor.image && !cursor.image.is_empty();
-        }
-        build.uid == cursor.uid
-    };
-    if let Some(known) = builds.iter().rposition(is_cursor) {
+    if let Some(known) = builds.iter().rposition(|build| cursor.is_of(build)) {
         return known;
     }
     let newest = builds.len().saturating_sub(1);

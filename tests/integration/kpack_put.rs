@@ -281,6 +281,8 @@ fn an_image_that_is_deleted_or_made_again_ends_the_wait() {
                 image["metadata"]["uid"] = json!("another");
                 server.put(IMAGE, image);
             }
+            // All builds of an Image go with it.
+            server.remove(&build_path(1));
             server.remove(&build_path(2));
         });
         let words = if again {

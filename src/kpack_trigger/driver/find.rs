@@ -28,8 +28,8 @@ impl Run<'_> {
             manifest.inspect(self.dialect().await?, &self.place().cluster.namespace)?;
             written |= self.write(&|image| patch::manifest(image, manifest)).await?.1;
         }
-        let dialect = self.dialect().await?;
-        let (image, changed) = self.write(&|image| patch::changes(image, dialect, changes)).await?;
+        let place = self.place();
+        let (image, changed) = self.write(&|image| patch::changes(image, place.dialect(), changes)).await?;
         self.tell(&report::warnings(&image));
         Ok((image, written || changed))
     }
@@ -58,11 +58,15 @@ impl Run<'_> {
             };
             let Some(patch) = make(&image)? else { return Ok((image, false)) };
             self.say(&format!("changes {} of the Image `{}`", patch::words(&patch), image.name));
-            match self.place().patch(Kind::Image, &image.name, &patch).await {
+            let patched = self.patient(async || {
+                self.place().patch(Kind::Image, &image.name, &patch).await.map_err(Error::from)
+            });
+            match patched.await {
                 Ok(object) => return Ok((Image::of(&object, self.place().dialect()), true)),
-                Err(error) if lost_race(&error) => self.say("  somebody changed it meanwhile: once more"),
-                Err(error) if self.may_pass(&error) => tokio::time::sleep(TICK).await,
-                Err(error) => return Err(error.into()),
+                Err(Error::Cluster(error)) if lost_race(&error) => {
+                    self.say("  somebody changed it meanwhile: once more");
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Races { image: self.place().image.clone(), times: RACES })
@@ -71,13 +75,13 @@ impl Run<'_> {
     /// Makes the Image that is `missing`, where the order has one; `None` when somebody else just did.
     async fn make(&self, missing: Error) -> Result<Option<Image>, Error> {
         let Some(manifest) = &self.order.manifest else { return Err(missing) };
-        match self.place().create(manifest).await {
+        match self.patient(async || self.place().create(manifest).await.map_err(Error::from)).await {
             Ok(image) => {
                 self.say(&format!("made the Image `{}` from {}", image.name, manifest.path));
                 Ok(Some(image))
             }
-            Err(error) if error.status() == Some(409) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(Error::Cluster(error)) if error.status() == Some(409) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -95,11 +99,10 @@ impl Run<'_> {
                     return Ok(*build);
                 }
                 Answer::Annotate(newest) => {
-                    if self.annotate(&newest, &mut asking).await? {
-                        // The trigger is lost if another build began meanwhile.
-                        picture = self.look().await?;
-                        continue;
-                    }
+                    self.annotate(&newest, &mut asking).await?;
+                    // The trigger is lost if another build began meanwhile.
+                    picture = self.look().await?;
+                    continue;
                 }
                 Answer::Quiet if asking.quiet.get_or_insert_with(Instant::now).elapsed() > QUIET => {
                     return self.nothing(image, builds);
@@ -127,26 +130,28 @@ impl Run<'_> {
         self.look().await
     }
 
-    /// Puts the trigger on the newest build; returns whether to look again at once.
-    async fn annotate(&self, newest: &Build, asking: &mut Asking) -> Result<bool, Error> {
+    /// Puts the trigger on the newest build.
+    async fn annotate(&self, newest: &Build, asking: &mut Asking) -> Result<(), Error> {
         asking.races += 1;
         if asking.races > RACES {
             return Err(Error::Races { image: self.place().image.clone(), times: RACES });
         }
         let value = format!("{} at {}", self.order.asker(), k8s_openapi::jiff::Timestamp::now());
         let patch = patch::trigger(newest, self.place().dialect(), &value);
-        match self.place().patch(Kind::Build, &newest.name, &patch).await {
+        let patched = self.patient(async || {
+            self.place().patch(Kind::Build, &newest.name, &patch).await.map_err(Error::from)
+        });
+        match patched.await {
             Ok(_) => {
                 asking.has_asked = true;
                 asking.mark = (newest.uid.clone(), value);
                 self.say(&report::asks(newest));
                 self.stage("a build was asked for and has not begun: kpack makes it all the same");
-                Ok(true)
+                Ok(())
             }
             // It was deleted, or deleted and made again.
-            Err(error) if error.status() == Some(404) || lost_race(&error) => Ok(true),
-            Err(error) if self.may_pass(&error) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(Error::Cluster(error)) if error.status() == Some(404) || lost_race(&error) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -200,7 +205,7 @@ impl Run<'_> {
             return Ok(None);
         }
         let why = pending(image, builds);
-        Err(Error::NotBegun { image: image.name.clone(), seconds: passed.as_secs(), why })
+        Err(Error::NotBegun { image: image.name.clone(), seconds: limit.as_secs(), why })
     }
 
     /// Answers with what is there when kpack has nothing to build.

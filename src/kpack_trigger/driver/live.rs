@@ -30,6 +30,8 @@ pub(super) struct Live {
     builds: Store<DynamicObject>,
     pods: Store<Pod>,
     seen: SelectAll<BoxStream<'static, Seen>>,
+    /// Whether the watch has told of all builds once.
+    pub(super) has_listed: bool,
     /// Since when the watches fail, and with what; `None` while they work.
     pub(super) lost: Option<(Instant, String)>,
     /// Whether the credentials may not see pods.
@@ -61,6 +63,7 @@ impl Live {
             builds: Store::default(),
             pods: Store::default(),
             seen,
+            has_listed: false,
             lost: None,
             is_blind: false,
         }
@@ -88,7 +91,10 @@ impl Live {
                 return;
             }
             Seen::Image(event) => self.images.apply(event),
-            Seen::Build(event) => self.builds.apply(event),
+            Seen::Build(event) => {
+                self.has_listed |= matches!(event, Event::InitDone);
+                self.builds.apply(event);
+            }
             Seen::Pod(event) => return self.pods.apply(*event),
         }
         self.lost = None;

@@ -37,21 +37,15 @@ const TAIL: Duration = Duration::from_millis(400);
 
 /// Has a build made as ordered.
 pub(super) async fn build(site: &Site<'_>, order: &Order) -> Result<Build, Error> {
-    let run = Run::new(site, order, "nothing was asked for");
+    let run = Run::new(site, order);
     run.or_interrupted(run.whole()).await
 }
 
 /// Follows a build that is there.
 pub(super) async fn follow(site: &Site<'_>, order: &Order, build: &Build) -> Result<Build, Error> {
-    let run = Run::new(site, order, "nothing was asked for");
+    let run = Run::new(site, order);
     let mut live = Live::start(site.place);
-    run.or_interrupted(async {
-        run.follow(build, &mut live).await?.map_err(|(build, error)| {
-            drop(build);
-            error
-        })
-    })
-    .await
+    run.or_interrupted(async { run.follow(build, &mut live).await?.map_err(|(_, error)| error) }).await
 }
 
 /// How a build ended: well, or with what it was then and why it failed.
@@ -69,8 +63,8 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(site: &'a Site<'a>, order: &'a Order, stage: &str) -> Self {
-        let stage = Mutex::new(stage.to_owned());
+    fn new(site: &'a Site<'a>, order: &'a Order) -> Self {
+        let stage = Mutex::new("nothing was asked for".to_owned());
         Self { site, order, started: Instant::now(), stage, troubled: Mutex::default() }
     }
 
@@ -169,8 +163,8 @@ impl<'a> Run<'a> {
             if let Some(streamer) = &streamer {
                 streamer.show(pod.as_ref());
             }
-            // The watch has told of nothing yet, or of something that needs a second look.
-            let known = if builds.is_empty() { vec![latest.clone()] } else { builds };
+            // Before its first list the watch tells of nothing.
+            let known = if live.has_listed { builds } else { vec![latest.clone()] };
             match standing(&latest, &known, &pods) {
                 Standing::Running(build) => latest = *build,
                 Standing::Succeeded(build) => {
@@ -258,7 +252,6 @@ impl<'a> Run<'a> {
         stuck: &mut Stuck,
         live: &mut Live,
     ) -> Result<(), Error> {
-        let seconds = self.started.elapsed().as_secs();
         let name = || build.name.clone();
         if live.is_blind && !std::mem::replace(&mut stuck.has_told_blind, true) {
             self.say("these credentials may not see pods: the build is waited for without its log");
@@ -274,7 +267,7 @@ impl<'a> Run<'a> {
         if self.started.elapsed() > self.order.timeout {
             let lack = trouble.unwrap_or_else(|| build.condition.words());
             let lack = if lack.is_empty() { "it runs".to_owned() } else { lack };
-            return Err(Error::Late { build: name(), seconds, lack });
+            return Err(Error::Late { build: name(), seconds: self.order.timeout.as_secs(), lack });
         }
         if let Some((since, why)) = live.lost.clone()
             && since.elapsed() > BLIND
@@ -317,7 +310,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns whether the error is one of an API server that is away and may come back.
-    pub(super) fn may_pass(&self, error: &cluster::Error) -> bool {
+    fn may_pass(&self, error: &cluster::Error) -> bool {
         let mut troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
         if error.is_transient() || matches!(error, cluster::Error::Unexpected { .. }) {
             *troubled = Some(Instant::now());
