@@ -111,10 +111,14 @@ async fn told(app: &App) -> (String, String) {
     let url = format!("http://{}/actuator/metrics/app.info", app.address().await);
     let started = Instant::now();
     loop {
-        if let Ok(answer) = reqwest::get(&url).await {
-            let info: Value = answer.json().await.unwrap();
-            let value = |at: usize| info["availableTags"][at]["values"][0].as_str().unwrap().to_owned();
-            return (value(0), value(1));
+        let asked = async { reqwest::get(&url).await?.json::<Value>().await };
+        if let Ok(Ok(info)) = tokio::time::timeout(std::time::Duration::from_secs(3), asked).await {
+            let value = |name: &str| {
+                let tags = info["availableTags"].as_array().unwrap();
+                let tag = tags.iter().find(|tag| tag["tag"] == name).unwrap();
+                tag["values"][0].as_str().unwrap().to_owned()
+            };
+            return (value("java.version"), value("openssl.version"));
         }
         assert!(started.elapsed() < PATIENCE, "{url} does not answer");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -125,12 +125,6 @@ impl Yard {
         }
     }
 
-    async fn builds(&self, image: &str) -> Vec<String> {
-        let label = format!("image.kpack.io/image={image}");
-        let listed = self.api("Build").list(&ListParams::default().labels(&label)).await.unwrap();
-        listed.items.into_iter().filter_map(|it| it.metadata.name).collect()
-    }
-
     fn source(&self, image: &str) -> Value {
         json!({"kubeconfig": self.world.kubeconfig, "namespace": self.namespace, "image": image})
     }
@@ -230,6 +224,7 @@ async fn kpack_failures_are_told_with_their_step_and_what_to_do() {
     let missing = json!({"source": {"git": {"url": yard.kpack.git, "revision": "no-such-branch"}}});
     yard.image("has-no-revision", missing).await;
     yard.image("has-no-builder", json!({"builder": {"kind": "Builder", "name": "nope"}})).await;
+    yard.until("a refusal", "Image", "has-no-builder", |it| condition(it, "Ready") == "False").await;
     let trigger = |image: &'static str, timeout: u64| {
         let yard = &yard;
         async move { yard.put(image, json!({"trigger": true, "timeout": timeout})).await }
@@ -325,7 +320,7 @@ async fn kpack_builds_that_are_deleted_or_left_behind_are_told_as_such() {
     let deleted = put.end().await;
     assert!(!deleted.success && deleted.stdout.is_empty(), "{deleted:#?}");
     assert_says(&deleted, &["error: build `app-build-3` was deleted while it was waited for"]);
-    assert!(yard.builds("app").await.len() >= 2);
+    yard.until("another build", "Build", "app-build-3", |it| !it.is_null()).await;
     yard.close().await;
 }
 
