@@ -54,6 +54,22 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A public key that nothing here verifies with.
+    #[error("`source.verify.cosign.keys[{position}]` is a key of {kind}, which cannot be verified with")]
+    KeyKind {
+        /// Which one, counted from 0.
+        position: usize,
+        /// What it is.
+        kind: String,
+    },
+    /// The version is not signed by one of the keys.
+    #[error("`{image}` is not verified: {why}")]
+    Unverified {
+        /// The version.
+        image: Pinned,
+        /// Why no signature counts.
+        why: String,
+    },
     /// The version's digest is none.
     #[error("`version.digest` is not usable")]
     BadDigest(#[from] BadDigest),
@@ -117,6 +133,12 @@ impl Explain for Error {
             Self::Useless { .. } => "remove one of the two",
             Self::NoKeys | Self::Key { .. } => {
                 "give the public key that `cosign generate-key-pair` made, as PEM"
+            }
+            Self::KeyKind { .. } => {
+                "sign with a key of ECDSA on P-256, as `cosign generate-key-pair` makes it, or on P-384, of RSA with 2048 to 8192 bits, or of Ed25519"
+            }
+            Self::Unverified { .. } => {
+                "get a version that check offers, or sign this one; a put whose image is signed after it needs `no_get: true`"
             }
             Self::Gone(_) => "it was deleted there; check again for a newer version, and unpin this one",
             Self::Write { source, .. } => {

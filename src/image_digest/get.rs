@@ -1,13 +1,17 @@
 //! get: small files that name the image and, unless `skip_download` says otherwise, the image. All
 //! of it is complete beside its place before the first file appears there.
 //!
+//! With `verify`, a version that is not signed is refused first: one that is pinned never went
+//! through a check.
+//!
 //! What is written follows from source, params and version alone: Concourse keeps it and gives it to
 //! other builds that ask for the same.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use super::{Error, Source, Version, metadata};
+use super::verify::{self, PublicKey};
+use super::{Error, Source, Version, metadata, rules};
 use crate::concourse::{Context, Field, Response};
 use crate::image::{Config, Pinned, Platform};
 use crate::registry::{Client, or_default};
@@ -90,13 +94,14 @@ pub(super) async fn get(
     params: &GetParams,
     context: &Context,
 ) -> Result<Response<Version>, Error> {
+    let keys = rules::keys(source)?;
     let version = version.with_tag(source.usual_tag());
     let digest = version.checked_digest()?;
     let sources = source.sources(context).await?;
     let origin = sources.origin().repository();
     let pinned = Pinned { repository: origin.given().to_owned(), digest };
     let reference = format!("{}/{}:{}", origin.host(), origin.path(), version.tag);
-    let job = Job { source, tag: &version.tag, pinned: &pinned, reference, params, context };
+    let job = Job { source, keys, tag: &version.tag, pinned: &pinned, reference, params, context };
     let metadata = sources.ask(async |client| job.run(client).await, |_| true).await?;
     Ok(Response { version, metadata })
 }
@@ -104,6 +109,8 @@ pub(super) async fn get(
 /// One get of one version from one registry.
 struct Job<'a> {
     source: &'a Source,
+    /// Whose signatures count; none where the version needs no signature.
+    keys: Vec<PublicKey>,
     tag: &'a str,
     pinned: &'a Pinned,
     /// What the image is called, in full.
@@ -116,6 +123,7 @@ impl Job<'_> {
     async fn run(&self, client: &Client) -> Result<Vec<Field>, Error> {
         let stage = Stage::open(&self.context.directory)?;
         let found = Found::fetch(client, self.pinned, &self.params.platform(self.source)).await?;
+        self.verify(client).await?;
         let config = self.config(client, &found).await?;
         let tags = self.tags(client).await?;
         if let Some(format) = self.params.content() {
@@ -142,6 +150,14 @@ impl Job<'_> {
         let annotations = found.image().map(|image| &image.parts.annotations);
         let extra = metadata::matching(self.source, described.as_ref(), annotations);
         Ok(metadata::fields(self.tag, self.pinned, extra, described.as_ref()))
+    }
+
+    async fn verify(&self, client: &Client) -> Result<(), Error> {
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        let verdict = verify::signature(client, &self.pinned.digest, &self.keys).await?;
+        verdict.map_err(|why| Error::Unverified { image: self.pinned.clone(), why })
     }
 
     /// Reads the image's config. Beside names alone it is a courtesy: an image without one (a chart,

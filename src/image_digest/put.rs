@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::semver::Semver;
-use super::{Source, Version};
+use super::verify::PublicKey;
+use super::{Source, Version, rules};
 use crate::concourse::{Context, Field, Response};
 use crate::image::Pinned;
 use crate::registry::{Client, Policy, Repository, Scope};
@@ -55,11 +56,13 @@ pub(super) async fn put(
     params: &PutParams,
     context: &Context,
 ) -> Result<Response<Version>, Error> {
+    let keys = rules::keys(source).map_err(Box::new)?;
     let wanted = params.wanted()?;
     let (mut tags, version) = known_tags(source, params, context)?;
     let place = place(source, &wanted, context).await?;
     let client = client(source, &place, context).await?;
-    let content = until_interrupted(context, content(&place, client.repository(), context), nothing).await?;
+    let content = content(&place, client.repository(), &keys, context);
+    let content = until_interrupted(context, content, nothing).await?;
     let Some(root) = content.manifests.last() else { return Err(Error::NoTag) };
     if let Some(version) = version.filter(|version| params.bump_aliases && !version.is_pre_release()) {
         let present =
@@ -97,10 +100,16 @@ async fn place(source: &Source, wanted: &Wanted<'_>, context: &Context) -> Resul
     })
 }
 
-async fn content(place: &Place, target: &Repository, context: &Context) -> Result<Content, Error> {
+/// What is on disk cannot be signed before it is in a registry; what is in one is verified.
+async fn content(
+    place: &Place,
+    target: &Repository,
+    keys: &[PublicKey],
+    context: &Context,
+) -> Result<Content, Error> {
     match place {
         Place::Disk(path) => image::read(path, &context.directory).await,
-        Place::Registry(origins) => origins.content(target).await,
+        Place::Registry(origins) => origins.content(target, keys).await,
     }
 }
 

@@ -9,7 +9,7 @@ use super::listing::{Listing, Versions, Ways};
 use super::order::Order;
 use super::pattern::Pattern;
 use super::source::{OnMissing, Source};
-use super::verify::PublicKey;
+use super::verify::{PublicKey, Unusable};
 use crate::image::Platform;
 
 /// Signatures, attestations and the index of referrers of registries without an API for them.
@@ -139,13 +139,17 @@ fn refuse(keys: &[(bool, &'static str)], beside: &'static str) -> Result<(), Err
     }
 }
 
-fn keys(source: &Source) -> Result<Vec<PublicKey>, Error> {
+/// Returns the keys whose signatures count; none when `verify` is not set.
+pub(super) fn keys(source: &Source) -> Result<Vec<PublicKey>, Error> {
     let Some(verify) = &source.verify else { return Ok(Vec::new()) };
     if verify.cosign.keys.is_empty() {
         return Err(Error::NoKeys);
     }
     let parse = |(position, pem): (usize, &String)| {
-        PublicKey::from_pem(pem).map_err(|problem| Error::Key { position, problem })
+        PublicKey::from_pem(pem).map_err(|unusable| match unusable {
+            Unusable::NoKey(problem) => Error::Key { position, problem },
+            Unusable::Kind(kind) => Error::KeyKind { position, kind },
+        })
     };
     verify.cosign.keys.iter().enumerate().map(parse).collect()
 }

@@ -91,7 +91,7 @@ pub struct Source {
     #[serde(default, deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     pub(super) minimum_age: Option<Duration>,
-    /// Offer only images that are signed.
+    /// Offer, get and promote only images that are signed.
     #[serde(default)]
     pub(super) verify: Option<Verify>,
     /// Give a tag that moves to an image that it had before a version of its own.
@@ -157,7 +157,8 @@ pub(super) struct Verify {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cosign {
-    /// Public keys as PEM; a signature by any of them counts.
+    /// Public keys as PEM: ECDSA on P-256 or P-384, RSA of 2048 to 8192 bits, or Ed25519. A signature by
+    /// any of them counts.
     pub(super) keys: Vec<String>,
 }
 

@@ -1,24 +1,36 @@
-//! The signature gate: an image is offered when one of the given keys signed its digest. cosign
-//! keeps signatures in three places, which are looked at in turn: a tag named after the digest,
-//! manifests that refer to it, and bundles among those. What they mean is decided in `verify/`.
+//! The signature gate: an image counts when one of the given keys signed its digest. cosign keeps
+//! signatures in three places, which are looked at in turn: a tag named after the digest, manifests
+//! that refer to it, and bundles among those. What they mean is decided in `verify/`.
 //!
 //! Only keys are trusted: no certificates, no transparency log, nothing is fetched from elsewhere.
 
 use crate::image::Digest;
-use crate::registry::{Client, Error};
+use crate::registry::{Client, Error, Referrer};
 
 mod bundle;
 mod key;
+mod layers;
+mod pem;
 mod simple;
 
-pub(super) use key::PublicKey;
+pub(super) use key::{PublicKey, Unusable};
+
+use layers::{Kind, Layer};
 
 /// So many signatures of one image are looked at: whoever may push can add any number.
 const MOST_SIGNATURES: usize = 32;
 
+/// So many things that refer to an image are looked at for signatures among them: attestations look
+/// the same from outside, and every scan may add one.
+const MOST_REFERRERS: usize = 256;
+
 /// The artifact types of signatures that refer to an image.
 const SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
+
+/// What registries list that do not look into a manifest for its type, or only at its config.
+const UNTOLD: [&str; 3] =
+    ["", "application/vnd.oci.empty.v1+json", "application/vnd.oci.image.config.v1+json"];
 
 /// Looks for a signature of `digest` by one of `keys`; the inner error says why none counts.
 pub(super) async fn signature(
@@ -26,41 +38,66 @@ pub(super) async fn signature(
     digest: &Digest,
     keys: &[PublicKey],
 ) -> Result<Result<(), String>, Error> {
-    let mut findings = Findings::default();
+    let mut search = Search { client, digest, keys, findings: Findings::default() };
     let tag = format!("{}.sig", digest.as_str().replace(':', "-"));
-    if let Some(manifest) = client.manifest(&tag).await? {
-        let layers = simple::layers(&manifest.bytes);
-        if findings.look(client, digest, keys, &layers).await? {
+    if search.look(&tag).await? {
+        return Ok(Ok(()));
+    }
+    for referrer in candidates(client.referrers(digest).await?) {
+        if search.look(referrer.as_str()).await? {
             return Ok(Ok(()));
         }
     }
-    let counts = |kind: &str| kind == SIGNATURE || kind.starts_with(BUNDLE);
-    let referrers = client.referrers(digest).await?.into_iter().filter(|it| counts(&it.artifact_type));
-    for referrer in referrers.take(MOST_SIGNATURES) {
-        let is_bundle = referrer.artifact_type.starts_with(BUNDLE);
-        let Some(manifest) = client.manifest(referrer.digest.as_str()).await? else { continue };
-        let layers =
-            if is_bundle { bundle::layers(&manifest.bytes) } else { simple::layers(&manifest.bytes) };
-        if findings.look(client, digest, keys, &layers).await? {
-            return Ok(Ok(()));
+    Ok(Err(search.findings.verdict()))
+}
+
+/// Returns the referrers that may be signatures, first those that are listed as such.
+fn candidates(referrers: Vec<Referrer>) -> impl Iterator<Item = Digest> {
+    let is_told = |it: &Referrer| it.artifact_type == SIGNATURE || it.artifact_type.starts_with(BUNDLE);
+    let (told, others): (Vec<_>, Vec<_>) = referrers.into_iter().partition(is_told);
+    let untold = others.into_iter().filter(|it| UNTOLD.contains(&it.artifact_type.as_str()));
+    told.into_iter().chain(untold).map(|it| it.digest).take(MOST_REFERRERS)
+}
+
+/// A search for one signature that counts.
+struct Search<'a> {
+    client: &'a Client,
+    digest: &'a Digest,
+    keys: &'a [PublicKey],
+    findings: Findings,
+}
+
+impl Search<'_> {
+    /// Returns whether a signature that counts is in this manifest.
+    async fn look(&mut self, manifest: &str) -> Result<bool, Error> {
+        let Some(manifest) = self.client.manifest(manifest).await? else { return Ok(false) };
+        let layers = match layers::read(&manifest.bytes) {
+            Ok(layers) => layers,
+            Err(refusal) => {
+                self.findings.add(refusal);
+                return Ok(false);
+            }
+        };
+        for layer in &layers {
+            if self.findings.seen == MOST_SIGNATURES {
+                return Ok(false);
+            }
+            self.findings.seen += 1;
+            let Some(blob) = self.client.small_blob(&layer.blob).await? else { continue };
+            match self.judge(layer, &blob) {
+                Ok(()) => return Ok(true),
+                Err(refusal) => self.findings.add(refusal),
+            }
+        }
+        Ok(false)
+    }
+
+    fn judge(&self, layer: &Layer, blob: &[u8]) -> Result<(), Refusal> {
+        match &layer.kind {
+            Kind::Simple { signature } => simple::judge(blob, signature, self.digest, self.keys),
+            Kind::Bundle => bundle::judge(blob, self.digest, self.keys),
         }
     }
-    Ok(Err(findings.verdict()))
-}
-
-/// A layer that may be a signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Layer {
-    blob: Digest,
-    kind: Kind,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    /// The signed text is the layer, the signature beside it.
-    Simple { signature: Vec<u8> },
-    /// Both are in the layer.
-    Bundle,
 }
 
 /// What was seen on the way, for the words when nothing counted.
@@ -74,54 +111,60 @@ struct Findings {
 /// Why a signature does not count; the later, the nearer it came.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Refusal {
+    Attestation(String),
     Malformed(String),
     OtherKey,
+    /// It may be by one of the keys, in a way that cannot be verified.
+    Prehashed,
     OtherKind(String),
     OtherImage(String),
 }
 
 impl Findings {
-    /// Returns whether one of the layers is a signature that counts.
-    async fn look(
-        &mut self,
-        client: &Client,
-        digest: &Digest,
-        keys: &[PublicKey],
-        layers: &[Layer],
-    ) -> Result<bool, Error> {
-        for layer in layers {
-            if self.seen == MOST_SIGNATURES {
-                return Ok(false);
-            }
-            self.seen += 1;
-            let Some(blob) = client.small_blob(&layer.blob).await? else { continue };
-            let judged = match &layer.kind {
-                Kind::Simple { signature } => simple::judge(&blob, signature, digest, keys),
-                Kind::Bundle => bundle::judge(&blob, digest, keys),
-            };
-            match judged {
-                Ok(()) => return Ok(true),
-                Err(refusal) => self.reason = self.reason.take().max(Some(refusal)),
-            }
-        }
-        Ok(false)
+    fn add(&mut self, refusal: Refusal) {
+        self.reason = self.reason.take().max(Some(refusal));
     }
 
     fn verdict(self) -> String {
-        match (self.reason, self.seen) {
+        let shown = |text: &str| text.escape_debug().to_string();
+        let reason = match (&self.reason, self.seen) {
             (None, 0) => "it has no signature".to_owned(),
             (None, _) => "its signatures are gone from the registry".to_owned(),
+            (Some(Refusal::Attestation(kind)), _) => {
+                format!("it has no signature, only an attestation, `{}`", shown(kind))
+            }
             (Some(Refusal::Malformed(problem)), _) => format!("its signature cannot be read: {problem}"),
             (Some(Refusal::OtherKey), 1) => "its signature is not by any of the keys".to_owned(),
             (Some(Refusal::OtherKey), seen) => format!("none of its {seen} signatures is by any of the keys"),
-            (Some(Refusal::OtherKind(kind)), _) => format!("a key signed `{kind}` and not an image"),
-            (Some(Refusal::OtherImage(image)), _) => format!("its signature is of another image, `{image}`"),
+            (Some(Refusal::Prehashed), _) => {
+                "its signature is by another Ed25519 key, or it is Ed25519ph, which cosign 3 makes and \
+                 `cosign verify` does not take either: sign with a key of ECDSA on P-256"
+                    .to_owned()
+            }
+            (Some(Refusal::OtherKind(kind)), _) => format!("a key signed `{}` and not an image", shown(kind)),
+            (Some(Refusal::OtherImage(image)), _) => {
+                format!("its signature is of another image, `{}`", shown(image))
+            }
+        };
+        match self.seen {
+            MOST_SIGNATURES => format!("{reason} (no more than {MOST_SIGNATURES} are looked at)"),
+            _ => reason,
         }
     }
 }
 
-fn is_by_any(keys: &[PublicKey], message: &[u8], signature: &[u8]) -> bool {
-    keys.iter().any(|key| key.verifies(message, signature))
+/// Returns why none of the signatures is by one of the keys.
+fn by_any(keys: &[PublicKey], message: &[u8], signatures: &[impl AsRef<[u8]>]) -> Result<(), Refusal> {
+    let any = |judge: fn(&PublicKey, &[u8], &[u8]) -> bool| {
+        signatures.iter().any(|it| keys.iter().any(|key| judge(key, message, it.as_ref())))
+    };
+    if any(PublicKey::verifies) {
+        Ok(())
+    } else if any(|key, _, signature| key.may_have_prehashed(signature)) {
+        Err(Refusal::Prehashed)
+    } else {
+        Err(Refusal::OtherKey)
+    }
 }
 
 #[cfg(test)]

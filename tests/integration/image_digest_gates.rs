@@ -159,6 +159,61 @@ fn signatures_among_the_referrers_count_and_attestations_do_not() {
 }
 
 #[test]
+fn signature_is_found_where_the_registry_does_not_tell_its_kind() {
+    let signer = signer();
+    for kind in ["", "application/vnd.oci.empty.v1+json"] {
+        let registry = Registry::plain();
+        let image = registry.image("app", "latest", &[]);
+        let manifest = bundle(&registry, &signer, &image, "https://sigstore.dev/cosign/sign/v1");
+        refer(&registry, &image, kind, &manifest);
+        let offered = versions(&check(&registry, &verify(&signer), None));
+        assert_eq!(offered, json!([{"tag": "latest", "digest": image}]), "{kind}");
+    }
+}
+
+#[test]
+fn attestations_that_say_so_are_not_read_and_told() {
+    let registry = Registry::plain();
+    let signer = signer();
+    let image = registry.image("app", "latest", &[]);
+    let mut manifest = bundle(&registry, &signer, &image, "https://spdx.dev/Document");
+    manifest["annotations"] = json!({"dev.sigstore.bundle.predicateType": "https://spdx.dev/Document"});
+    refer(&registry, &image, BUNDLE, &manifest);
+    let outcome = check(&registry, &verify(&signer), None);
+    assert_eq!(versions(&outcome), json!([]));
+    let reason = "it has no signature, only an attestation, `https://spdx.dev/Document`";
+    assert!(outcome.stderr.contains(reason), "{outcome}");
+    assert!(!registry.requests().iter().any(|line| line.contains("/blobs/")));
+}
+
+fn get(registry: &Registry, signer: &KeyPair, digest: &str) -> Outcome {
+    let mut source = verify(signer);
+    source["repository"] = json!(registry.repository("app"));
+    let request = json!({"source": source, "version": {"tag": "latest", "digest": digest}});
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]");
+    let outcome = toolkit.step("image-digest", "in", Some(toolkit.directory()), &request.to_string());
+    let left = std::fs::read_dir(toolkit.directory()).unwrap().count();
+    assert_eq!(left == 0, outcome.code != Some(0), "{outcome}");
+    outcome
+}
+
+#[test]
+fn pinned_version_that_is_not_signed_is_refused_before_anything_is_downloaded() {
+    let registry = Registry::plain();
+    let signer = signer();
+    let image = registry.image("app", "latest", &[]);
+    let outcome = get(&registry, &signer, &image);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let error = format!("error: `[HOST]/app@{image}` is not verified: it has no signature\nhint: ");
+    assert!(outcome.stderr.starts_with(&error) && outcome.stderr.lines().count() == 2, "{outcome}");
+    assert!(!registry.requests().iter().any(|line| line.contains("/blobs/")));
+    sign(&registry, &signer, &image, &image);
+    assert_eq!(get(&registry, &signer, &image).code, Some(0));
+    let gone = get(&registry, &signer, &format!("sha256:{}", "a".repeat(64)));
+    assert!(gone.code == Some(1) && gone.stderr.contains("` is not in the registry"), "{gone}");
+}
+
+#[test]
 fn version_that_concourse_has_is_not_verified_again_and_the_new_one_is() {
     let registry = Registry::plain();
     let signer = signer();

@@ -7,6 +7,15 @@ use crate::support::toolkit::{Outcome, Toolkit};
 /// A step, its request, what the error must say and what the hint must say.
 type Case = (&'static str, Value, &'static str, &'static str);
 
+/// A key that openssl made.
+const P521: &str = "-----BEGIN PUBLIC KEY-----
+MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQAVxLi43/XvHAq4BQbPLza+aZiIDLM
+HlT8ZoFtYhVbZF6kgANZi4GYSMIDFADDoyjNKNMPeaD28TTnbAIjiSH4GpwBejin
+5D6D95MaPsygvqIkqGwceaV+44kZH2lDetG5iBB0FlyIlyZOxD7cyTm7PvSppBQK
+OXCUSMeFufQ4JliRxtg=
+-----END PUBLIC KEY-----
+";
+
 fn digest() -> String {
     format!("sha256:{}", "a".repeat(64))
 }
@@ -125,6 +134,24 @@ fn cases() -> Vec<Case> {
             source("verify", json!({"cosign": {"keys": ["canary"]}})),
             "`source.verify.cosign.keys[0]` is not a public key: it has no `-----BEGIN PUBLIC KEY-----`",
             "cosign generate-key-pair",
+        ),
+        (
+            "in",
+            json!({
+                "source": {
+                    "repository": "127.0.0.1:1/app",
+                    "verify": {"cosign": {"keys": ["-----BEGIN PRIVATE KEY-----\ncanary"]}},
+                },
+                "version": {"tag": "latest", "digest": digest()},
+            }),
+            "`source.verify.cosign.keys[0]` is not a public key: it is a `PRIVATE KEY`, and not a `PUBLIC KEY`",
+            "cosign generate-key-pair",
+        ),
+        (
+            "out",
+            source("verify", json!({"cosign": {"keys": [P521]}})),
+            "`source.verify.cosign.keys[0]` is a key of ECDSA on P-521, which cannot be verified with",
+            "sign with a key of ECDSA on P-256",
         ),
         (
             "check",

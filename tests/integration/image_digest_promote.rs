@@ -294,3 +294,24 @@ fn registry_that_does_not_tell_of_signatures_still_promotes() {
     assert!(outcome.stderr.contains("warning: signatures and referrers stay behind: "), "{outcome}");
     assert_eq!(registry.tagged("prod/app", "live"), Some(wanted));
 }
+
+#[test]
+fn image_that_the_source_wants_signed_is_not_promoted_unsigned() {
+    let registry = Registry::plain();
+    let wanted = staged(&registry);
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().public_key_pem();
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]");
+    for repository in ["prod/app", "staging/app"] {
+        let mut request = promotion(&registry, &registry, &wanted);
+        request["source"]["repository"] = json!(registry.repository(repository));
+        request["source"]["verify"] = json!({"cosign": {"keys": [key]}});
+        let outcome = out(&toolkit, &request);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        let error = format!(
+            "error: `[HOST]/staging/app@{wanted}` is not promoted, because it is not verified: it has no signature\nhint: "
+        );
+        assert!(outcome.stderr.starts_with(&error), "{outcome}");
+        let writes = |line: &String| ["POST", "PUT", "PATCH"].iter().any(|method| line.starts_with(method));
+        assert!(!registry.requests().iter().any(writes));
+    }
+}

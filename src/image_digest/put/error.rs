@@ -104,6 +104,17 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What is to be promoted is not signed by one of the source's keys.
+    #[error("`{pinned}` is not promoted, because it is not verified: {why}")]
+    Unverified {
+        /// What was to be promoted.
+        pinned: Pinned,
+        /// Why no signature counts.
+        why: String,
+    },
+    /// The source's keys are of no use.
+    #[error(transparent)]
+    Keys(#[from] Box<crate::image_digest::Error>),
     /// Some tags were written.
     #[error("{standing}")]
     HalfWay {
@@ -161,6 +172,10 @@ impl Explain for Error {
             Self::Gone(_) | Self::PartGone { .. } => {
                 "check `from.repository`, and whether the image was deleted there"
             }
+            Self::Unverified { .. } => {
+                "sign it where it is, by a key of `source.verify`: `cosign sign --key`; a put of a source without `verify` asks for no signature"
+            }
+            Self::Keys(error) => return error.hint(),
             Self::Digest(_) => "a digest is `sha256:` and 64 lower-case hex digits",
             Self::Interrupted { .. } => "the next put goes on from what is there",
             Self::Read { .. } | Self::Unfit { .. } | Self::Background => return None,

@@ -13,6 +13,7 @@ use super::{Error, small_file};
 use crate::concourse::Context;
 use crate::image::Pinned;
 use crate::image_digest::Source;
+use crate::image_digest::verify::{self, PublicKey};
 use crate::registry::{Access, Ambient, Client, Repository};
 
 /// Manifests of an index that are fetched at the same time.
@@ -54,8 +55,9 @@ impl Origins {
         Ok(Self { client, reference })
     }
 
-    /// Fetches the manifests of the image, all of them unless it is there already.
-    pub(super) async fn content(&self, target: &Repository) -> Result<Content, Error> {
+    /// Fetches the manifests of the image, all of them unless it is there already. With keys, one of
+    /// them has to have signed it where it is.
+    pub(super) async fn content(&self, target: &Repository, keys: &[PublicKey]) -> Result<Content, Error> {
         let name = self.client.repository().given();
         let separator = if self.reference.contains(':') { '@' } else { ':' };
         let head = self.client.manifest(&self.reference).await?;
@@ -63,6 +65,10 @@ impl Origins {
         let whole = Pinned { repository: name.to_owned(), digest: head.digest.clone() };
         let unfit = |problem| Error::Unfit { pinned: whole.clone(), problem };
         let root = Node::read(head.bytes, "").map_err(|problem| unfit(format!("it is {problem}")))?;
+        if !keys.is_empty() {
+            let verdict = verify::signature(&self.client, &whole.digest, keys).await?;
+            verdict.map_err(|why| Error::Unverified { pinned: whole.clone(), why })?;
+        }
         if self.client.repository().is_same(target) {
             return Ok(Content { manifests: vec![root], blobs: Vec::new() });
         }

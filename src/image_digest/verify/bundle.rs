@@ -8,29 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{BUNDLE, Kind, Layer, PublicKey, Refusal, is_by_any};
+use super::{PublicKey, Refusal, by_any};
 use crate::image::Digest;
 
 const STATEMENT: &str = "application/vnd.in-toto+json";
-const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
-
-/// Returns the bundles in a manifest.
-pub(super) fn layers(manifest: &[u8]) -> Vec<Layer> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        layers: Vec<Descriptor>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Descriptor {
-        media_type: String,
-        digest: Digest,
-    }
-
-    let Ok(manifest) = serde_json::from_slice::<Manifest>(manifest) else { return Vec::new() };
-    let bundles = manifest.layers.into_iter().filter(|layer| layer.media_type.starts_with(BUNDLE));
-    bundles.map(|layer| Layer { blob: layer.digest, kind: Kind::Bundle }).collect()
-}
+/// The predicate of a statement that is a signature.
+pub(super) const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// Judges one bundle. What it says is read only after it is known who said it.
 pub(super) fn judge(bundle: &[u8], digest: &Digest, keys: &[PublicKey]) -> Result<(), Refusal> {
@@ -66,10 +49,8 @@ pub(super) fn judge(bundle: &[u8], digest: &Digest, keys: &[PublicKey]) -> Resul
         serde_json::from_slice(bundle).map_err(|error| malformed(&error))?;
     let payload = STANDARD.decode(&envelope.payload).map_err(|error| malformed(&error))?;
     let message = encoded(&envelope.payload_type, &payload);
-    let signatures = envelope.signatures.iter().filter_map(|signature| STANDARD.decode(&signature.sig).ok());
-    if !signatures.into_iter().any(|signature| is_by_any(keys, &message, &signature)) {
-        return Err(Refusal::OtherKey);
-    }
+    let decoded = envelope.signatures.iter().filter_map(|signature| STANDARD.decode(&signature.sig).ok());
+    by_any(keys, &message, &decoded.collect::<Vec<_>>())?;
     if envelope.payload_type != STATEMENT {
         return Err(Refusal::OtherKind(envelope.payload_type));
     }

@@ -86,14 +86,23 @@ fn signature_counts_for_the_signed_image_and_its_key_alone() {
 
 #[test]
 fn other_kinds_of_keys_verify_too() {
-    for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ED25519] {
+    for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ED25519] {
         let signer = KeyPair::generate_for(algorithm).unwrap();
         let payload = payload(&digest('a'));
         let signature = signer.sign(&payload).unwrap();
         assert_eq!(simple::judge(&payload, &signature, &digest('a'), &public(&signer)), Ok(()));
     }
-    // cosign hashes with SHA-256 whatever the curve, which this signer does not.
-    assert_eq!(public(&KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap()).len(), 1);
+}
+
+#[test]
+fn signature_that_may_be_an_ed25519_keys_in_another_way_is_told_apart() {
+    let signer = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let judge = |signature: &[u8], keys: &[PublicKey]| {
+        simple::judge(&payload(&digest('a')), signature, &digest('a'), keys)
+    };
+    assert_eq!(judge(&[7; 64], &public(&signer)), Err(Refusal::Prehashed));
+    assert_eq!(judge(&[7; 63], &public(&signer)), Err(Refusal::OtherKey));
+    assert_eq!(judge(&[7; 64], &public(&super::tests::signer())), Err(Refusal::OtherKey));
 }
 
 #[test]
@@ -133,20 +142,56 @@ fn bundle_counts_when_its_statement_is_a_signature_of_the_image() {
 }
 
 #[test]
-fn signatures_are_found_in_manifests_and_other_layers_are_not() {
-    let layer = |media_type: &str, annotations: Value| json!({"mediaType": media_type, "digest": digest('c').as_str(), "size": 1, "annotations": annotations});
+fn signatures_are_found_in_manifests_the_newest_first_and_other_layers_are_not() {
+    let layer = |media_type: &str, digest: Digest, annotations: Value| json!({"mediaType": media_type, "digest": digest.as_str(), "size": 1, "annotations": annotations});
     let simple = "application/vnd.dev.cosign.simplesigning.v1+json";
+    let signature = |text: &str| json!({"dev.cosignproject.cosign/signature": text});
     let manifest = json!({"layers": [
-        layer(simple, json!({"dev.cosignproject.cosign/signature": "AAEC"})),
-        layer(simple, json!({"dev.cosignproject.cosign/signature": "not base64"})),
-        layer(simple, json!({})),
-        layer("text/plain", json!({"dev.cosignproject.cosign/signature": "AAEC"})),
-    ]});
+        layer(simple, digest('c'), signature("AAEC")),
+        layer(simple, digest('c'), signature("not base64")),
+        layer(simple, digest('c'), json!(null)),
+        layer("text/plain", digest('c'), signature("AAEC")),
+        {"mediaType": simple, "digest": "md5:1"},
+        1,
+        layer("application/vnd.dev.sigstore.bundle.v0.3+json", digest('d'), json!({})),
+    ], "annotations": null});
     let kind = Kind::Simple { signature: vec![0, 1, 2] };
-    assert_eq!(simple::layers(manifest.to_string().as_bytes()), [Layer { blob: digest('c'), kind }]);
-    let manifest = json!({"layers": [layer("application/vnd.dev.sigstore.bundle.v0.3+json", json!({}))]});
-    assert_eq!(bundle::layers(manifest.to_string().as_bytes()).len(), 1);
-    assert!(simple::layers(b"x").is_empty() && bundle::layers(b"{\"layers\": 1}").is_empty());
+    let bundle = Layer { blob: digest('d'), kind: Kind::Bundle };
+    let found = [bundle, Layer { blob: digest('c'), kind }];
+    assert_eq!(layers::read(manifest.to_string().as_bytes()), Ok(found.to_vec()));
+    for other in [&b"x"[..], b"{}", b"{\"layers\": 1}", b"{\"layers\": []}"] {
+        assert_eq!(layers::read(other), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn manifest_that_says_that_it_is_an_attestation_has_no_signature() {
+    let says = |predicate: &str| {
+        let annotations = json!({"dev.sigstore.bundle.predicateType": predicate});
+        layers::read(json!({"layers": [], "annotations": annotations}).to_string().as_bytes())
+    };
+    assert_eq!(says(SIGN), Ok(Vec::new()));
+    assert_eq!(
+        says("https://slsa.dev/provenance/v1"),
+        Err(Refusal::Attestation("https://slsa.dev/provenance/v1".to_owned()))
+    );
+}
+
+#[test]
+fn referrers_listed_as_signatures_are_looked_at_before_those_of_no_kind_and_others_never() {
+    let referrer =
+        |character: char, kind: &str| Referrer { digest: digest(character), artifact_type: kind.to_owned() };
+    let listed = vec![
+        referrer('a', ""),
+        referrer('b', "application/spdx+json"),
+        referrer('c', "application/vnd.oci.empty.v1+json"),
+        referrer('d', "application/vnd.dev.sigstore.bundle.v0.3+json"),
+        referrer('e', "application/vnd.dev.cosign.artifact.sig.v1+json"),
+    ];
+    let looked: Vec<Digest> = candidates(listed).collect();
+    assert_eq!(looked, ['d', 'e', 'a', 'c'].map(digest));
+    let many = vec![referrer('a', ""); 1_000];
+    assert_eq!(candidates(many).count(), MOST_REFERRERS);
 }
 
 #[test]
@@ -154,7 +199,7 @@ fn nearest_miss_is_the_one_that_is_told() {
     let told = |reasons: &[Refusal]| {
         let mut findings = Findings { seen: reasons.len(), reason: None };
         for reason in reasons {
-            findings.reason = findings.reason.take().max(Some(reason.clone()));
+            findings.add(reason.clone());
         }
         findings.verdict()
     };
@@ -166,4 +211,11 @@ fn nearest_miss_is_the_one_that_is_told() {
         "none of its 2 signatures is by any of the keys"
     );
     assert_eq!(told(&[other, Refusal::OtherKey]), "its signature is of another image, `sha256:x`");
+    let attestation = Refusal::Attestation("a\u{1b}b".to_owned());
+    assert_eq!(told(&[attestation]), "it has no signature, only an attestation, `a\\u{1b}b`");
+    assert!(told(&[Refusal::OtherKey, Refusal::Prehashed]).contains("Ed25519ph"));
+    assert_eq!(
+        told(&[const { Refusal::OtherKey }; MOST_SIGNATURES]),
+        "none of its 32 signatures is by any of the keys (no more than 32 are looked at)"
+    );
 }
