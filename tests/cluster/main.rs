@@ -5,6 +5,7 @@
 
 mod access;
 mod chaos;
+mod cosign;
 mod cost;
 mod counter;
 mod dashboard;

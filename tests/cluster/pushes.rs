@@ -14,7 +14,8 @@ pub(crate) struct Repositories {
     pub(crate) production: Value,
 }
 
-fn image(content: &str) -> Image {
+/// Makes an image with nothing but `content` in it.
+pub(crate) fn image(content: &str) -> Image {
     let files = BTreeMap::from([("content".to_owned(), Entry::text(content))]);
     let layers = vec![Layer::new("content", &files).unwrap()];
     Image::new(Parts { layers, ..Parts::default() })

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use crate::pushes::{self, Repositories};
 
 /// A running registry.
-struct Second {
+pub(crate) struct Second {
     process: Child,
     host: String,
 }
 
 impl Second {
-    fn start(referrers: &str) -> Self {
+    /// Starts it, with the API for referrers unless the text is empty.
+    pub(crate) fn start(referrers: &str) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/second-registry");
         let built = "run tests/cluster/second-registry/build";
         let mut command = Command::new(&program);
@@ -25,6 +26,11 @@ impl Second {
         let mut host = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut host).unwrap();
         Self { process, host: host.trim().to_owned() }
+    }
+
+    /// Returns its address.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     fn source(&self, path: &str) -> Value {
