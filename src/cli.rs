@@ -134,7 +134,8 @@ fn started(
         };
         dispatch(command, &surroundings).await
     });
-    runtime.shutdown_background();
+    // As in an executable, threads that still wait end with the process.
+    std::mem::forget(runtime);
     code
 }
 

@@ -130,8 +130,9 @@ fn step<R: Resource>(resource: &R, arguments: Arguments, vars: &Variables, log: 
         let context = Context { directory, build, variables, log: log.clone(), interrupted };
         answer(resource, arguments.step, &request, &context).await
     });
-    // A thread may still be blocked on stdin; waiting for it would outlive SIGTERM.
-    runtime.shutdown_background();
+    // A thread may still be blocked on stdin, and waiting for it would outlive SIGTERM; another may fetch what
+    // nobody reads any more, and would panic in a runtime that shuts down. They end with the process.
+    std::mem::forget(runtime);
     Ok(write_answer(&result?)?)
 }
 
