@@ -93,8 +93,12 @@ impl Toolkit {
     }
 }
 
-/// Returns the path of one of this package's binaries.
+/// Returns the path of one of this package's binaries. `ROLLWAY_BINARIES` names a directory with others of the
+/// same names (tests/in-images).
 pub(crate) fn binary(name: &str) -> PathBuf {
+    if let Some(others) = std::env::var_os("ROLLWAY_BINARIES").filter(|_| name != "rollway") {
+        return Path::new(&others).join(name);
+    }
     match name {
         "rollway" => env!("CARGO_BIN_EXE_rollway"),
         "image-digest" => env!("CARGO_BIN_EXE_image-digest"),
