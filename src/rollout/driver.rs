@@ -19,6 +19,7 @@ use super::observe::{Slot, Snapshot, digest_of};
 use super::outcome::{Ending, Notes};
 use super::plan::drain::{Choice, Way};
 use super::plan::patch;
+use super::preflight::words;
 use super::proof::Proof;
 use super::report::Reporter;
 use super::sets::patch::surges;
@@ -374,10 +375,10 @@ impl Rollout<'_> {
 
     fn announce(&self, snapshot: &Snapshot, choice: &Choice) {
         self.say(&format!(
-            "{}: container {}, {} pods, revision {}",
+            "{}: container {}, {}, revision {}",
             snapshot.name(),
             snapshot.slots().map(|slot| slot.name).collect::<Vec<_>>().join(" and "),
-            snapshot.wanted(),
+            words::pods(snapshot.wanted()),
             snapshot.revision()
         ));
         self.say(&format!("  from {}", snapshot.image()));

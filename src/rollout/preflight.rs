@@ -23,7 +23,7 @@ mod target;
 mod tests;
 pub mod trial;
 pub mod watched;
-mod words;
+pub(super) mod words;
 
 pub use allow::{Unknown, allowed};
 pub use containers::containers;

@@ -3,6 +3,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::preflight::words;
 use super::{Ending, Error, Outcome, Report, Running};
 use crate::concourse::Field;
 use crate::exit::Code;
@@ -112,7 +113,7 @@ fn fields(done: &[(String, Outcome)]) -> Vec<Field> {
     let image = done.first().map(|(_, outcome)| field("image", outcome.running.image.to_string()));
     let each = done.iter().map(|(name, outcome)| {
         let Running { revision, pods, .. } = &outcome.running;
-        field(name, format!("{}, revision {revision}, {} pods", outcome.ending.word(), pods.len()))
+        field(name, format!("{}, revision {revision}, {}", outcome.ending.word(), words::pods(pods.len())))
     });
     let all = [field("outcome", word.to_owned()), field("workloads", done.len().to_string())];
     all.into_iter().chain(image).chain(each).collect()
@@ -252,6 +253,6 @@ mod tests {
         let said: Vec<String> =
             fields.iter().map(|field| format!("{} {}", field.name, field.value)).collect();
         assert_eq!(said[0], "outcome rolled");
-        assert_eq!(said[3..], ["a rolled, revision 4, 1 pods", "b already there, revision 4, 1 pods"]);
+        assert_eq!(said[3..], ["a rolled, revision 4, 1 pod", "b already there, revision 4, 1 pod"]);
     }
 }

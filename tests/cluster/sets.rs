@@ -95,7 +95,7 @@ async fn a_stateful_set_whose_new_pod_crashes_gets_out_of_the_trap_of_its_order(
         before.iter().filter(|pod| pod.name_any() != "app-2").filter_map(Pod::uid).collect();
     let ended = put(&app, "statefulset", json!({ "reference": new, "wait_until_ready": 60 })).await;
     assert!(!ended.success, "{}", ended.stderr);
-    assert!(ended.stderr.contains("rolled back: 3 pods run"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("rolled back: 3 pods on"), "{}", ended.stderr);
     let is_back = |pods: &[Pod]| pods.len() == 3 && pods.iter().all(|pod| runs(pod, &old) && is_ready(pod));
     let after = until(&app, "all pods run the old image again", is_back).await;
     assert!(
@@ -133,7 +133,7 @@ async fn a_daemon_set_whose_new_pod_crashes_keeps_the_old_one_throughout() {
     let before = until(&app, "at rest", |pods| pods.len() == 1).await;
     let ended = put(&app, "daemonset", json!({ "reference": new, "wait_until_ready": 60 })).await;
     assert!(!ended.success, "{}", ended.stderr);
-    assert!(ended.stderr.contains("rolled back: 1 pods run"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("rolled back: 1 pod on"), "{}", ended.stderr);
     let after = until(&app, "only the old pod", |pods| pods.len() == 1 && is_ready(&pods[0])).await;
     assert_eq!(after[0].uid(), before[0].uid(), "the pod that served all the time");
     app.remove().await;

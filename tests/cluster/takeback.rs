@@ -24,7 +24,7 @@ async fn pods_that_never_get_ready_are_named_and_the_old_ones_stay() {
     let report = load.stop().await;
     assert!(!ended.success);
     for words in
-        ["0 of 3 new pods ready", "within 10 s", "pod app-", "readiness probe", "rolled back: 3 pods run"]
+        ["0 of 3 new pods ready", "within 10 s", "pod app-", "readiness probe", "rolled back: 3 pods on"]
     {
         assert!(ended.stderr.contains(words), "lacks `{words}`:\n{}", ended.stderr);
     }
@@ -46,7 +46,7 @@ async fn a_crash_before_the_old_pods_end_brings_back_the_very_same_pods() {
     let before = app.view().await;
     let ended = app.put(json!({ "reference": new, "wait_until_ready": 90, "drain_wait": 60 })).await;
     assert!(!ended.success, "{}", ended.stderr);
-    for words in ["taken out of their Services", "put back into their Services", "rolled back: 3 pods run"] {
+    for words in ["taken out of their Services", "put back into their Services", "rolled back: 3 pods on"] {
         assert!(ended.stderr.contains(words), "lacks `{words}`:\n{}", ended.stderr);
     }
     assert!(ended.stderr.contains("exit code 1"), "{}", ended.stderr);

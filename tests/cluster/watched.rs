@@ -69,7 +69,7 @@ impl Bad {
         let log = app.put(params).await;
         assert!(!log.success, "{}", log.stderr);
         for words in
-            ["canary: 1 of 2 pods serve and are watched", "rolled back: 2 pods run"].iter().chain(self.words)
+            ["canary: 1 of 2 pods serve and are watched", "rolled back: 2 pods on"].iter().chain(self.words)
         {
             assert!(log.stderr.contains(words), "lacks `{words}`:\n{}", log.stderr);
         }

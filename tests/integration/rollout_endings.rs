@@ -114,7 +114,7 @@ fn what_is_not_ready_in_time_goes_back_and_that_is_proven() {
     assert_eq!(report["outcome"], json!("failed and rolled back"), "{outcome}");
     assert_eq!((&report["rule"], &report["exit"]), (&json!("F801"), &json!(5)));
     assert_eq!(report["previous"], json!(image('a')));
-    assert!(outcome.stderr.contains("rolled back: 3 pods run"), "{outcome}");
+    assert!(outcome.stderr.contains("rolled back: 3 pods on"), "{outcome}");
     assert_eq!(template_image(&server), image('a'));
     assert_eq!(
         (annotation(&server, "rollout"), annotation(&server, "outcome")),
@@ -352,5 +352,5 @@ fn a_resource_fails_with_one_whatever_the_ending() {
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), request.to_string().as_bytes()).unwrap();
     let outcome = end(&server, &toolkit, child);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome}");
-    assert!(outcome.stderr.contains("rolled back: 3 pods run"), "{outcome}");
+    assert!(outcome.stderr.contains("rolled back: 3 pods on"), "{outcome}");
 }

@@ -16,6 +16,7 @@ use crate::rollout::outcome::Ending;
 use crate::rollout::plan::drain::{Way, choose};
 use crate::rollout::plan::patch;
 use crate::rollout::preflight::rights::Need;
+use crate::rollout::preflight::words;
 use crate::rollout::verdict::{Kind, Lack};
 use crate::rollout::{Error, Left, OnFailure};
 
@@ -121,7 +122,7 @@ impl Rollout<'_> {
             Ok(settled) => settled?,
             Err(_) => return Err(self.unproven(whole).await),
         };
-        Ok(format!("rolled back: {} pods run {previous} again", last.wanted()))
+        Ok(format!("rolled back: {} on {previous} again", words::pods(last.wanted())))
     }
 
     async fn unproven(&self, whole: Duration) -> Stop {

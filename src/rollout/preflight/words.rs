@@ -34,7 +34,7 @@ pub(super) fn by(metadata: &ObjectMeta, path: &[&str], now: Timestamp) -> String
 
 /// Returns `1 pod` or `3 pods`.
 #[must_use]
-pub(super) fn pods(count: usize) -> String {
+pub(in crate::rollout) fn pods(count: usize) -> String {
     if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
 }
 

@@ -101,7 +101,8 @@ impl Traffic {
         self.failures.iter().map(|moment| {
             let kinds: Vec<String> =
                 moment.kinds.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
-            format!("{} requests failed {}: {}", moment.failed, moment.when, kinds.join(", "))
+            let requests = if moment.failed == 1 { "request" } else { "requests" };
+            format!("{} {requests} failed {}: {}", moment.failed, moment.when, kinds.join(", "))
         })
     }
 }
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(
             traffic.warnings().collect::<Vec<_>>(),
             [
-                "1 requests failed at first: 1 × the connection was reset",
+                "1 request failed at first: 1 × the connection was reset",
                 "2 requests failed during the drain of pod a: 1 × the connection was reset, 1 × no answer in time"
             ]
         );

@@ -10,7 +10,7 @@ use crate::rollout::learned::{Eta, eta};
 use crate::rollout::observe::Snapshot;
 use crate::rollout::plan::drain::Way;
 use crate::rollout::preflight::facts::{Facts, Finding, Findings, Severity};
-use crate::rollout::preflight::rules;
+use crate::rollout::preflight::{rules, words};
 use crate::rollout::report::findings;
 
 /// What the plan comes to.
@@ -143,10 +143,10 @@ impl Plan<'_> {
         let tag = order.tag.as_ref().map_or_else(String::new, |tag| format!(" (tag {tag})"));
         let mut lines = vec![
             format!(
-                "{}: container {}, {} pods, revision {}",
+                "{}: container {}, {}, revision {}",
                 workload(snapshot),
                 containers.join(", "),
-                snapshot.wanted(),
+                words::pods(snapshot.wanted()),
                 snapshot.revision()
             ),
             format!("from     {}", snapshot.image()),
@@ -260,7 +260,7 @@ impl Plan<'_> {
                     stopping.join(", ")
                 )
             }
-            Outlook::AlreadyThere => format!("already there; this only proves it: {command}"),
+            Outlook::AlreadyThere => format!("already written; this only waits for it and proves it: {command}"),
             Outlook::Ready => format!("ready: {command}"),
         }
     }
