@@ -41,10 +41,11 @@ images: build ## build the resource images as OCI archives in dist/ and check wh
 lint: ## check format, lints, documentation and dependencies
 	@tests/run lint
 
-bench: ## measure a check and a get beside skopeo, a check of many versions and, as root on Linux, a rollout on the lab beside kubectl
+bench: ## measure a check, a get and many versions beside crane and skopeo, and, as root on Linux, a rollout on the lab beside kubectl
 	@lab/prepare machine
 	@$(MAKE) --no-print-directory build
 	@lab/prepare bench lab
+	@bench/peers/build
 	@bench/run
 	@bench/get
 	@bench/versions
