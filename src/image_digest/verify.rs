@@ -4,6 +4,7 @@
 //!
 //! Only keys are trusted: no certificates, no transparency log, nothing is fetched from elsewhere.
 
+use crate::failure::chain;
 use crate::image::Digest;
 use crate::registry::{Client, Error, Referrer};
 
@@ -70,7 +71,8 @@ struct Search<'a> {
 impl Search<'_> {
     /// Returns whether a signature that counts is in this manifest.
     async fn look(&mut self, manifest: &str) -> Result<bool, Error> {
-        let Some(manifest) = self.client.manifest(manifest).await? else { return Ok(false) };
+        let manifest = self.client.manifest(manifest).await;
+        let Some(manifest) = self.served(manifest)? else { return Ok(false) };
         let layers = match layers::read(&manifest.bytes) {
             Ok(layers) => layers,
             Err(refusal) => {
@@ -83,13 +85,25 @@ impl Search<'_> {
                 return Ok(false);
             }
             self.findings.seen += 1;
-            let Some(blob) = self.client.small_blob(&layer.blob).await? else { continue };
+            let blob = self.client.small_blob(&layer.blob).await;
+            let Some(blob) = self.served(blob)? else { continue };
             match self.judge(layer, &blob) {
                 Ok(()) => return Ok(true),
                 Err(refusal) => self.findings.add(refusal),
             }
         }
         Ok(false)
+    }
+
+    /// What is served wrong, or is too big to be a signature, must not hide those beside it.
+    fn served<T>(&mut self, answer: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+        match answer {
+            Err(error @ (Error::Malformed { .. } | Error::Mismatch { .. })) => {
+                self.findings.add(Refusal::Malformed(chain(&error)));
+                Ok(None)
+            }
+            answer => answer,
+        }
     }
 
     fn judge(&self, layer: &Layer, blob: &[u8]) -> Result<(), Refusal> {

@@ -83,17 +83,21 @@ fn bundle(registry: &Registry, signer: &KeyPair, image: &str, predicate: &str) -
 
 /// Lists a manifest where registries without an API for referrers have them.
 fn refer(registry: &Registry, image: &str, kind: &str, manifest: &Value) {
-    let referrer = registry.manifest("app", "referrer", MANIFEST, &manifest.to_string());
-    registry.forget("app", "referrer");
-    let index = json!({"schemaVersion": 2, "manifests": [
-        {"mediaType": MANIFEST, "digest": referrer, "size": 1, "artifactType": kind},
-    ]});
-    registry.manifest(
-        "app",
-        &image.replace(':', "-"),
-        "application/vnd.oci.image.index.v1+json",
-        &index.to_string(),
-    );
+    refer_all(registry, image, kind, &[manifest]);
+}
+
+fn refer_all(registry: &Registry, image: &str, kind: &str, manifests: &[&Value]) {
+    let listed: Vec<Value> = manifests
+        .iter()
+        .map(|manifest| {
+            let referrer = registry.manifest("app", "referrer", MANIFEST, &manifest.to_string());
+            registry.forget("app", "referrer");
+            json!({"mediaType": MANIFEST, "digest": referrer, "size": 1, "artifactType": kind})
+        })
+        .collect();
+    let index = json!({"schemaVersion": 2, "manifests": listed});
+    let tag = image.replace(':', "-");
+    registry.manifest("app", &tag, "application/vnd.oci.image.index.v1+json", &index.to_string());
 }
 
 #[test]
@@ -184,6 +188,29 @@ fn attestations_that_say_so_are_not_read_and_told() {
     let reason = "it has no signature, only an attestation, `https://spdx.dev/Document`";
     assert!(outcome.stderr.contains(reason), "{outcome}");
     assert!(!registry.requests().iter().any(|line| line.contains("/blobs/")));
+}
+
+#[test]
+fn what_is_too_big_or_damaged_does_not_hide_the_signature_beside_it() {
+    let registry = Registry::plain();
+    let signer = signer();
+    let image = registry.image("app", "latest", &[]);
+    let with_blob = |blob: &str| {
+        let mut manifest = bundle(&registry, &signer, &image, "https://spdx.dev/Document");
+        manifest["layers"][0]["digest"] = json!(blob);
+        manifest
+    };
+    let damaged = registry.blob("app", b"{}".to_vec());
+    let big = with_blob(&registry.blob("app", vec![b' '; 5 << 20]));
+    let signed = bundle(&registry, &signer, &image, "https://sigstore.dev/cosign/sign/v1");
+    let gone = json!({"mediaType": MANIFEST, "layers": [{"mediaType": BUNDLE, "digest": digest(b"gone")}]});
+    refer_all(&registry, &image, BUNDLE, &[&big, &gone, &with_blob(&damaged)]);
+    let outcome = check(&registry, &verify(&signer), None);
+    assert_eq!(versions(&outcome), json!([]));
+    assert!(outcome.stderr.contains("its signature cannot be read: "), "{outcome}");
+    refer_all(&registry, &image, BUNDLE, &[&big, &gone, &with_blob(&damaged), &signed]);
+    let offered = versions(&check(&registry, &verify(&signer), None));
+    assert_eq!(offered, json!([{"tag": "latest", "digest": image}]));
 }
 
 fn get(registry: &Registry, signer: &KeyPair, digest: &str) -> Outcome {
