@@ -132,7 +132,7 @@ impl Explain for Error {
             }
             Self::Useless { .. } => "remove one of the two",
             Self::NoKeys | Self::Key { .. } => {
-                "give the public key that `cosign generate-key-pair` made, as PEM"
+                "give the public key that `cosign generate-key-pair` made, or that `cosign public-key` prints, as PEM"
             }
             Self::KeyKind { .. } => {
                 "sign with a key of ECDSA on P-256, as `cosign generate-key-pair` makes it, or on P-384, of RSA with 2048 to 8192 bits, or of Ed25519"

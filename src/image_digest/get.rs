@@ -157,7 +157,9 @@ impl Job<'_> {
             return Ok(());
         }
         let verdict = verify::signature(client, &self.pinned.digest, &self.keys).await?;
-        verdict.map_err(|why| Error::Unverified { image: self.pinned.clone(), why })
+        verdict.map_err(|why| Error::Unverified { image: self.pinned.clone(), why })?;
+        self.context.log.line(format_args!("{} is signed by one of the keys", self.pinned));
+        Ok(())
     }
 
     /// Reads the image's config. Beside names alone it is a courtesy: an image without one (a chart,

@@ -235,7 +235,12 @@ fn pinned_version_that_is_not_signed_is_refused_before_anything_is_downloaded() 
     assert!(outcome.stderr.starts_with(&error) && outcome.stderr.lines().count() == 2, "{outcome}");
     assert!(!registry.requests().iter().any(|line| line.contains("/blobs/")));
     sign(&registry, &signer, &image, &image);
-    assert_eq!(get(&registry, &signer, &image).code, Some(0));
+    let outcome = get(&registry, &signer, &image);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(
+        outcome.stderr.contains(&format!("[HOST]/app@{image} is signed by one of the keys\n")),
+        "{outcome}"
+    );
     let gone = get(&registry, &signer, &format!("sha256:{}", "a".repeat(64)));
     assert!(gone.code == Some(1) && gone.stderr.contains("` is not in the registry"), "{gone}");
 }
