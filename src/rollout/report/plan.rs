@@ -260,7 +260,9 @@ impl Plan<'_> {
                     stopping.join(", ")
                 )
             }
-            Outlook::AlreadyThere => format!("already written; this only waits for it and proves it: {command}"),
+            Outlook::AlreadyThere => {
+                format!("already written; this only waits for it and proves it: {command}")
+            }
             Outlook::Ready => format!("ready: {command}"),
         }
     }
