@@ -147,6 +147,11 @@ pub(crate) fn mk_ending(pod: &Pod) -> Pod {
     with(pod, &json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }))
 }
 
+/// Returns the pod on its way out, with so many seconds to end in.
+pub(crate) fn mk_ending_within(pod: &Pod, seconds: i64) -> Pod {
+    with(&mk_ending(pod), &json!({ "metadata": { "deletionGracePeriodSeconds": seconds } }))
+}
+
 /// Returns the pod as it is after an eviction: it has ended, and nobody removes it.
 pub(crate) fn mk_evicted(pod: &Pod) -> Pod {
     with(&mk_unready(pod), &json!({ "status": { "phase": "Failed", "reason": "Evicted" } }))

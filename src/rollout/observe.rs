@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec, Service};
@@ -235,6 +236,11 @@ impl Snapshot {
         owned.chain(self.orphans()).collect()
     }
 
+    /// Returns the old pods that were asked to end and are still there.
+    pub fn ending_pods(&self) -> impl Iterator<Item = &Pod> {
+        self.old_pods().into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_some())
+    }
+
     /// Returns the living pods of all the Deployment's ReplicaSets, and its orphans.
     pub fn own_pods(&self) -> impl Iterator<Item = &Pod> {
         let owned = self.owned_sets().flat_map(|set| self.pods_of(set));
@@ -391,6 +397,15 @@ pub fn is_subset(wanted: &Labels, labels: &Labels) -> bool {
 #[must_use]
 pub fn is_alive(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && !has_ended(pod)
+}
+
+/// Returns how long the pod may take to end once it is asked to: what it was given when it was asked,
+/// else what its template gives it, else the API's default.
+#[must_use]
+pub fn grace(pod: &Pod) -> Duration {
+    let own = || pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    let seconds = pod.metadata.deletion_grace_period_seconds.or_else(own).unwrap_or(30);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// Returns whether the pod has ended by itself, as an evicted one has. Nothing removes it for that.

@@ -89,6 +89,28 @@ impl Progress {
     }
 }
 
+/// Names the old pods that were asked to end and are still there, where there are any.
+#[must_use]
+pub fn lingering(snapshot: &Snapshot) -> Option<String> {
+    let pods: Vec<&Pod> = snapshot.ending_pods().collect();
+    let first = pods.first()?;
+    let named = |pod: &Pod| {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        node.map_or_else(|| format!("`{name}`"), |node| format!("`{name}` on node `{node}`"))
+    };
+    let more = if pods.len() > 1 { format!(" and {} more", pods.len() - 1) } else { String::new() };
+    let many = if pods.len() > 1 {
+        "old pods were asked to end and are"
+    } else {
+        "an old pod was asked to end and is"
+    };
+    Some(format!(
+        "{many} still there: {}{more}; a pod whose node is gone stays until the node's object is deleted",
+        named(first)
+    ))
+}
+
 fn routed(snapshot: &Snapshot, new: &[&Pod]) -> Option<usize> {
     let services = snapshot.services(&snapshot.template_labels());
     let names = services.iter().filter_map(|service| service.metadata.name.as_deref());

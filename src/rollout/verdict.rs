@@ -125,6 +125,14 @@ pub fn new_pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
     paused_lack(snapshot).or_else(|| pods_lack(goal, snapshot))
 }
 
+/// Returns whether all is as wanted, but for pods that were asked to end and are still there.
+#[must_use]
+pub fn is_complete_but_for_ending(goal: &Goal, snapshot: &Snapshot) -> bool {
+    let mut rest = snapshot.clone();
+    rest.pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    judge(goal, &rest) == Verdict::Complete
+}
+
 fn paused_lack(snapshot: &Snapshot) -> Option<Lack> {
     if snapshot.is_paused() { lack(Kind::Controller, "the Deployment is paused") } else { None }
 }
@@ -177,7 +185,9 @@ fn endpoint_lack(snapshot: &Snapshot, new: &[&Pod]) -> Option<Lack> {
     })
 }
 
-fn old_pods_lack(snapshot: &Snapshot) -> Option<Lack> {
+/// Returns what is still there of older pods, or not settled since they went.
+#[must_use]
+pub fn old_pods_lack(snapshot: &Snapshot) -> Option<Lack> {
     let old = snapshot.old_pods();
     let (alive, ending) = old.iter().partition::<Vec<&Pod>, _>(|pod| is_alive(pod));
     if !alive.is_empty() {

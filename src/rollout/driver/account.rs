@@ -1,7 +1,7 @@
 //! What a rollout notes of itself on the way, for the report at its end.
 
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Rollout, describe};
 use crate::concourse::Field;
@@ -9,6 +9,7 @@ use crate::rollout::annotations::PREVIOUS;
 use crate::rollout::observe::{Snapshot, annotation};
 use crate::rollout::outcome::{Ending, Notes, Pods};
 use crate::rollout::preflight::facts::Findings;
+use crate::rollout::report::lingering;
 use crate::rollout::{Outcome, Report};
 
 /// The notes, and the moments that make durations of them.
@@ -52,6 +53,13 @@ impl Rollout<'_> {
             account.notes.revision = Some(look.revision().to_owned());
             account.notes.pods = Some(pods);
         });
+    }
+
+    /// Returns how long ago the image was written, or found written.
+    pub(super) fn waited(&self) -> Duration {
+        let mut written = None;
+        self.note(|account| written = account.written);
+        written.unwrap_or(self.started).elapsed()
     }
 
     /// Returns the image from before, as far as it is known.
@@ -106,6 +114,7 @@ impl Rollout<'_> {
         fields.extend(self.order.tag.clone().map(|tag| field("tag", tag)));
         let previous = annotation(&snapshot.deployment.metadata, PREVIOUS).cloned();
         fields.extend(previous.map(|previous| field("previous", previous)));
+        fields.extend(lingering(snapshot).map(|warning| field("warning", warning)));
         if let Some(proof) = self.testimony() {
             fields.push(field("proof", proof.lines().join("; ")));
             fields.extend(proof.warnings.into_iter().map(|warning| field("warning", warning)));

@@ -11,7 +11,7 @@ use super::{ENDING, Rollout};
 use crate::failure::chain;
 use crate::registry;
 use crate::rollout::annotations::{Journal, PREVIOUS};
-use crate::rollout::observe::{Snapshot, annotation, is_alive, is_ready, is_same};
+use crate::rollout::observe::{Snapshot, annotation, grace, is_alive, is_ready, is_same};
 use crate::rollout::outcome::Ending;
 use crate::rollout::plan::drain::{Way, choose};
 use crate::rollout::plan::patch;
@@ -115,7 +115,8 @@ impl Rollout<'_> {
         let (snapshot, previous) = (self.take_back(journal).await?, &journal.previous);
         self.say(&format!("taken back: the image is {previous} again"));
         let wait = self.order.wait.unwrap_or_default().max(LEAST);
-        let whole = wait + self.order.drain_wait + ENDING;
+        let slowest = snapshot.pods.iter().map(grace).max().unwrap_or_default();
+        let whole = wait + self.order.drain_wait + ENDING + slowest;
         let goal = self.goal_of(&snapshot);
         let settled = tokio::time::timeout(whole, self.steps(&goal, snapshot, wait)).await;
         let last = match settled {

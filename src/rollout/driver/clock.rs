@@ -3,20 +3,25 @@
 use std::time::{Duration, Instant};
 
 use super::ENDING;
-use crate::rollout::observe::Snapshot;
+use crate::rollout::observe::{Snapshot, grace, is_ready};
 use crate::rollout::plan::step::Clocks;
+use crate::rollout::preflight::is_recreate;
 use crate::rollout::verdict::{Goal, Kind, Lack, new_pods_lack};
 
 /// How many writes of one rollout may come too late before it gives up.
 const RACES: u32 = 10;
 /// How often a ReplicaSet whose pods are refused is made to try again.
 const NUDGE: Duration = Duration::from_secs(3);
+/// What a pod may take beyond its grace period until it is gone: its node kills it and says so.
+const GONE: Duration = Duration::from_secs(30);
 
 /// Measures for how long things have been true, and when it is late.
 pub(super) struct Stopwatch {
-    started: Instant,
+    began: Mark,
     wait: Duration,
-    ready: Option<Instant>,
+    drain_wait: Duration,
+    /// Since when the new pods lack nothing.
+    ready: Option<Mark>,
     unrouted: Option<Instant>,
     refused: Option<Instant>,
     stuck: Option<Instant>,
@@ -24,16 +29,24 @@ pub(super) struct Stopwatch {
     races: u32,
     /// Since when somebody has it paused.
     paused: Option<Instant>,
-    /// For how long it was paused before that.
+    /// How much time was lost so far to pauses and to silence.
+    lost: Duration,
+}
+
+/// A moment, and how much time was lost before it.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
     lost: Duration,
 }
 
 impl Stopwatch {
-    pub(super) fn new(wait: Duration) -> Self {
+    pub(super) fn new(wait: Duration, drain_wait: Duration) -> Self {
         let started = Instant::now();
         Self {
-            started,
+            began: Mark { at: started, lost: Duration::ZERO },
             wait,
+            drain_wait,
             ready: None,
             unrouted: None,
             refused: None,
@@ -53,7 +66,17 @@ impl Stopwatch {
 
     /// The pods that come after the canary have as much time as it had.
     pub(super) fn begin_again(&mut self) {
-        self.started = Instant::now();
+        self.began = self.mark(Instant::now());
+    }
+
+    fn mark(&self, at: Instant) -> Mark {
+        Mark { at, lost: self.lost }
+    }
+
+    /// Returns how long a moment is ago, without what was lost since.
+    fn since(&self, mark: Mark, now: Instant) -> Duration {
+        let paused = self.paused.map_or(Duration::ZERO, |paused| now.saturating_duration_since(paused));
+        now.saturating_duration_since(mark.at).saturating_sub(self.lost + paused - mark.lost)
     }
 
     /// Refused pods may fit as soon as an old one is gone.
@@ -66,29 +89,51 @@ impl Stopwatch {
     }
 
     pub(super) fn look(&mut self, goal: &Goal, snapshot: &Snapshot) -> Clocks {
+        self.look_at(goal, snapshot, Instant::now())
+    }
+
+    fn look_at(&mut self, goal: &Goal, snapshot: &Snapshot, now: Instant) -> Clocks {
         if snapshot.is_paused() {
-            self.paused.get_or_insert_with(Instant::now);
+            self.paused.get_or_insert(now);
         } else if let Some(paused) = self.paused.take() {
-            self.lost += paused.elapsed();
+            self.lost += now.saturating_duration_since(paused);
         }
         let lack = new_pods_lack(goal, snapshot);
+        let mark = self.mark(now);
+        self.ready = lack.is_none().then(|| self.ready.unwrap_or(mark));
+        let is_stuck = snapshot.set.as_ref().is_some_and(|set| !set.stuck().is_empty());
         Clocks {
-            ready: since(&mut self.ready, lack.is_none()),
-            unrouted: since(&mut self.unrouted, snapshot.is_every_orphan_out()),
-            refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room)),
-            stuck: since(&mut self.stuck, snapshot.set.as_ref().is_some_and(|set| !set.stuck().is_empty())),
+            ready: self.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready.at)),
+            unrouted: since(&mut self.unrouted, snapshot.is_every_orphan_out(), now),
+            refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room), now),
+            stuck: since(&mut self.stuck, is_stuck, now),
+            overdue: self.ready.is_some_and(|ready| self.is_overdue(ready, snapshot, now)),
             ..Clocks::default()
         }
     }
 
     /// New pods have the time that was asked for; old ones get what draining and ending takes on top.
-    pub(super) fn is_late(&self, lack: &Lack, drain_wait: Duration) -> bool {
+    pub(super) fn is_late(&self, lack: &Lack, snapshot: &Snapshot) -> bool {
+        self.is_late_at(lack, snapshot, Instant::now())
+    }
+
+    fn is_late_at(&self, lack: &Lack, snapshot: &Snapshot, now: Instant) -> bool {
+        if let Some(ready) = self.ready {
+            return self.is_overdue(ready, snapshot, now);
+        }
         let extra = match lack.kind {
-            Kind::OldPods | Kind::Endpoints => drain_wait + ENDING,
+            Kind::OldPods | Kind::Endpoints => self.drain_wait + ending(snapshot),
+            _ if waits_for_an_end(snapshot) => ending(snapshot),
             _ => Duration::ZERO,
         };
-        let paused = self.paused.map_or(Duration::ZERO, |paused| paused.elapsed());
-        self.started.elapsed().saturating_sub(self.lost + paused) > self.wait + extra
+        self.since(self.began, now) > self.wait + extra
+    }
+
+    /// Old pods leave when the new ones are there: what that takes counts from then, or from when the new
+    /// ones had to be there at the latest.
+    fn is_overdue(&self, ready: Mark, snapshot: &Snapshot, now: Instant) -> bool {
+        let extra = self.drain_wait + ending(snapshot);
+        self.since(self.began, now) > self.wait + extra && self.since(ready, now) > extra
     }
 
     /// Time in which nobody could see the pods is not theirs.
@@ -104,10 +149,26 @@ impl Stopwatch {
     }
 }
 
-fn since(start: &mut Option<Instant>, is_true: bool) -> Duration {
+fn since(start: &mut Option<Instant>, is_true: bool, now: Instant) -> Duration {
     if !is_true {
         *start = None;
         return Duration::ZERO;
     }
-    start.get_or_insert_with(Instant::now).elapsed()
+    now.saturating_duration_since(*start.get_or_insert(now))
 }
+
+/// Returns whether nothing is missing but the place of an old pod that still ends.
+fn waits_for_an_end(snapshot: &Snapshot) -> bool {
+    let is_in_place = snapshot.set.is_some() || is_recreate(snapshot);
+    is_in_place && snapshot.ending_pods().next().is_some() && snapshot.new_pods().into_iter().all(is_ready)
+}
+
+/// Returns what the old pods may take to end: as long as the slowest of those that were asked to was
+/// given, and some air.
+pub(super) fn ending(snapshot: &Snapshot) -> Duration {
+    let slowest = snapshot.ending_pods().map(grace).max().unwrap_or_default();
+    ENDING.max(slowest + GONE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ impl Rollout<'_> {
         Error::Late {
             target: look.name(),
             image: self.order.image.digest.short().to_owned(),
-            seconds: self.order.wait.unwrap_or_default().as_secs(),
+            seconds: self.waited().as_secs(),
             lack: lack.words.clone(),
             left: Box::new(self.left(look).await),
         }

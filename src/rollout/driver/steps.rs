@@ -12,7 +12,7 @@ use crate::cluster;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::outcome::Ending;
 use crate::rollout::plan::step::{Step, next};
-use crate::rollout::report::Progress;
+use crate::rollout::report::{Progress, lingering};
 use crate::rollout::verdict::diagnosis::Cause;
 use crate::rollout::verdict::{Goal, Kind, Lack, is_current};
 use crate::rollout::{Error, Outcome};
@@ -55,6 +55,9 @@ impl Rollout<'_> {
             };
             self.stop_prober().await;
             self.testify();
+            if let Some(warning) = lingering(&last) {
+                self.say(&format!("warning: {warning}"));
+            }
             self.say(&format!("done: {}", self.proof(&last)));
             return Ok(self.outcome(&last, Ending::Rolled));
         }
@@ -79,7 +82,7 @@ impl Rollout<'_> {
         wait: Duration,
     ) -> Result<Snapshot, Stop> {
         let mut live = Live::start(&self.place, snapshot);
-        let mut watch = Stopwatch::new(wait);
+        let mut watch = Stopwatch::new(wait, self.order.drain_wait);
         let (mut doctor, mut guard) = (Doctor::default(), Guard::new(self, goal));
         loop {
             let mut look = live.snapshot();
@@ -91,7 +94,7 @@ impl Rollout<'_> {
             }
             let clocks = guard.clocks(self, watch.look(goal, &look));
             let mut step = next(goal, &look, clocks, self.order.drain_wait);
-            let is_late = matches!(&step, Step::Wait(lack) if watch.is_late(lack, self.order.drain_wait));
+            let is_late = matches!(&step, Step::Wait(lack) if watch.is_late(lack, &look));
             if is_late || !matches!(step, Step::Wait(_) | Step::Drain(_) | Step::Test | Step::Settle) {
                 // What writes or ends the loop is decided on a list: a watch may be behind.
                 let asked = Instant::now();
@@ -114,7 +117,7 @@ impl Rollout<'_> {
                 Step::Wait(_) if watch.is_paused_for_good(&look) => {
                     return Err(self.paused(&look, wait).into());
                 }
-                Step::Wait(lack) if watch.is_late(&lack, self.order.drain_wait) => {
+                Step::Wait(lack) if watch.is_late(&lack, &look) => {
                     return Err(Stop::Late(Box::new(look), lack));
                 }
                 Step::Wait(lack) => {

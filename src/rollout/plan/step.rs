@@ -14,7 +14,7 @@ use super::canary;
 use super::patch::is_all_at_once;
 use crate::rollout::annotations::Journal;
 use crate::rollout::observe::{Snapshot, has_ended, is_alive, is_detached};
-use crate::rollout::verdict::{Goal, Kind, Lack, Verdict, judge, new_pods_lack};
+use crate::rollout::verdict::{Goal, Kind, Lack, Verdict, is_complete_but_for_ending, judge, new_pods_lack};
 
 /// How long new pods must have been ready and routed, without a break, before old ones are let go:
 /// longer than the second that kube-proxy may take to act on an endpoint.
@@ -76,12 +76,18 @@ pub struct Clocks {
     pub settle: Duration,
     /// A controller that goes in order waits for pods of an older template.
     pub stuck: Duration,
+    /// Old pods have had all the time that they may take to leave and to end.
+    pub overdue: bool,
 }
 
 /// Returns the next step towards `goal`.
 #[must_use]
 pub fn next(goal: &Goal, snapshot: &Snapshot, clocks: Clocks, drain_wait: Duration) -> Step {
     let verdict = judge(goal, snapshot);
+    // All new pods serve: a pod that takes for ever to end, on a node that died with it, is no reason to
+    // take them back.
+    let is_all_but_ended = clocks.overdue && is_complete_but_for_ending(goal, snapshot);
+    let verdict = if is_all_but_ended { Verdict::Complete } else { verdict };
     match (verdict, snapshot.journal()) {
         (Verdict::Gone, _) => Step::Gone,
         // A person's image is not to be held by our settings. Another rollout's has its own journal.

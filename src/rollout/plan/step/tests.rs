@@ -489,6 +489,57 @@ fn a_deployment_that_is_gone_or_another_is_said() {
     assert_eq!(word(&next(&mk_goal('a'), &snapshot, Clocks::default(), SECOND)), "gone");
 }
 
+/// Returns a Deployment whose pods run `b`, and one old pod that was asked to end.
+fn mk_all_but_ended() -> Snapshot {
+    let mut cluster = Cluster::at_rest('a', 3);
+    let old = cluster.pods[0].clone();
+    cluster.patch(&patch::write(&cluster.look(), &mk_order('b'), Way::Rolling, "now"));
+    cluster.settle();
+    cluster.pods.push(mk_ending(&old));
+    cluster.look()
+}
+
+#[test]
+fn an_old_pod_that_never_ends_does_not_keep_a_rollout_open_that_is_proven() {
+    let look = mk_all_but_ended();
+    let goal = Goal { generation: look.deployment.metadata.generation.unwrap(), ..mk_goal('b') };
+    let step = |look: &Snapshot, overdue| {
+        let step = next(&goal, look, Clocks { overdue, ..Clocks::default() }, SECOND);
+        word(&step)
+    };
+    assert_eq!(step(&look, false), "wait");
+    assert_eq!(step(&look, true), "finish");
+    let closed = Snapshot {
+        deployment: with(
+            &look.deployment,
+            &json!({ "metadata": { "annotations": {
+        "rollway.dev/rollout": "finished" } } }),
+        ),
+        ..look.clone()
+    };
+    assert_eq!(step(&closed, true), "done");
+    let said = crate::rollout::report::lingering(&look).unwrap();
+    assert!(
+        said.contains(&format!("`{}`", look.ending_pods().next().unwrap().metadata.name.clone().unwrap()))
+    );
+}
+
+#[test]
+fn an_old_pod_that_lives_or_a_new_one_that_is_not_ready_is_waited_for_however_late_it_is() {
+    let look = mk_all_but_ended();
+    let goal = Goal { generation: look.deployment.metadata.generation.unwrap(), ..mk_goal('b') };
+    let clocks = Clocks { overdue: true, ..Clocks::default() };
+    let wait = |look: &Snapshot| word(&next(&goal, look, clocks, SECOND));
+    let mut alive = look.clone();
+    for pod in &mut alive.pods {
+        pod.metadata.deletion_timestamp = None;
+    }
+    assert_eq!(wait(&alive), "wait");
+    let mut unready = look;
+    unready.pods[0] = mk_unready(&unready.pods[0]);
+    assert_eq!(wait(&unready), "wait");
+}
+
 #[test]
 fn a_pod_that_an_endpoint_still_names_does_not_end_whatever_the_clock_says() {
     let mut cluster = Cluster::at_rest('a', 3);
