@@ -1,7 +1,6 @@
 //! Drives a rollout: looks, asks the pure part for the next step, does it, looks again. With the files
 //! below it the only place in `rollout` that talks to the API server; it decides nothing itself.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 
 use self::account::Account;
+use self::identities::Known;
 use self::live::{Place, Routes};
 use self::lock::Lock;
 use super::annotations::Journal;
@@ -41,6 +41,7 @@ mod ending;
 mod evidence;
 mod gate;
 mod guard;
+mod identities;
 pub mod lines;
 mod live;
 mod lock;
@@ -250,12 +251,12 @@ pub async fn roll(site: &Site<'_>, target: &Target, order: &Order) -> Report {
             return Report::new(workload, order.image.to_string(), notes, Err(error));
         }
     };
-    let (identities, account, seen) = (OnceCell::new(), Mutex::default(), Mutex::default());
+    let (known, account, seen) = (Mutex::default(), Mutex::default(), Mutex::default());
     let prober = Mutex::default();
     let (lock, trouble) = (Mutex::default(), Mutex::default());
     let patience = BLIND;
     let rollout =
-        Rollout { site, place, order, identities, started, account, seen, prober, lock, trouble, patience };
+        Rollout { site, place, order, known, started, account, seen, prober, lock, trouble, patience };
     let run = rollout.run().fuse();
     futures::pin_mut!(run);
     let result = futures::select_biased! {
@@ -274,8 +275,8 @@ struct Rollout<'a> {
     site: &'a Site<'a>,
     place: Place,
     order: &'a Order,
-    /// What a runtime may report for each new image; known once the gate has asked the registry.
-    identities: OnceCell<BTreeMap<String, BTreeSet<Digest>>>,
+    /// What a runtime may report for each image.
+    known: Mutex<Known>,
     started: Instant,
     account: Mutex<Account>,
     seen: Mutex<Proof>,
@@ -291,6 +292,7 @@ impl Rollout<'_> {
     async fn run(&self) -> Result<Outcome, Error> {
         let snapshot = self.place.look().await?;
         self.note_look(&snapshot);
+        self.see(&snapshot);
         self.look_over(&snapshot)?;
         let choice = self.gate(&snapshot).await?;
         if self.is_written(&snapshot) && self.is_complete(&snapshot) {
@@ -354,17 +356,11 @@ impl Rollout<'_> {
         self.goal(snapshot).is_written(snapshot)
     }
 
-    /// Returns what a runtime may report for `image`; a registry that was not asked adds nothing.
-    fn identities(&self, image: &Pinned) -> BTreeSet<Digest> {
-        let known = self.identities.get().and_then(|all| all.get(&image.to_string()));
-        known.cloned().into_iter().flatten().chain([image.digest.clone()]).collect()
-    }
-
     /// Returns what the other containers are to run, by name.
     fn others(&self) -> BTreeMap<String, Part> {
         let part = |name: &String| {
-            let image = self.order.image_of(name);
-            (name.clone(), Part { image: image.to_string(), identities: self.identities(image) })
+            let image = self.order.image_of(name).to_string();
+            (name.clone(), Part { identities: self.identities(&image), image })
         };
         self.place.others.iter().map(part).collect()
     }
@@ -399,31 +395,6 @@ impl Rollout<'_> {
         self.say(&format!("drain {way} ({})", choice.why));
         if let Some(loses) = &choice.loses {
             self.say(&format!("warning: {loses}"));
-        }
-    }
-
-    fn goal(&self, snapshot: &Snapshot) -> Goal {
-        Goal {
-            uid: snapshot.uid().to_owned(),
-            generation: snapshot.deployment.metadata.generation.unwrap_or(0),
-            image: self.order.image.to_string(),
-            identities: self.identities(&self.order.image),
-            others: self.others(),
-        }
-    }
-
-    /// Returns what is in the template, with the digests that its pods report for proof: the goal of a
-    /// rollout of another image, and of the way back.
-    fn goal_of(&self, snapshot: &Snapshot) -> Goal {
-        let reported =
-            |name: &str| snapshot.pods.iter().filter_map(|pod| digest_of(pod, name)).collect::<BTreeSet<_>>();
-        let part = |slot: Slot<'_>| Part { image: slot.image.to_owned(), identities: reported(slot.name) };
-        let others = snapshot.slots().skip(1);
-        Goal {
-            image: snapshot.image().to_owned(),
-            identities: reported(&snapshot.container),
-            others: others.map(|slot| (slot.name.to_owned(), part(slot))).collect(),
-            ..self.goal(snapshot)
         }
     }
 }

@@ -91,7 +91,9 @@ impl Goal {
         is_spelled || (self.other_image(snapshot).is_none() && was_ours())
     }
 
-    fn wanted(&self, container: &str) -> &str {
+    /// Returns the image that was written to a container.
+    #[must_use]
+    pub fn wanted(&self, container: &str) -> &str {
         self.others.get(container).map_or(&self.image, |part| &part.image)
     }
 }
@@ -159,15 +161,35 @@ fn pods_lack(goal: &Goal, snapshot: &Snapshot) -> Option<Lack> {
     digest_lack(goal, snapshot, &new).or_else(|| endpoint_lack(snapshot, &new))
 }
 
-fn digest_lack(goal: &Goal, snapshot: &Snapshot, new: &[&Pod]) -> Option<Lack> {
+/// Returns each rolled container of a new pod that is not proven, with what its runtime reports.
+fn unproven<'a>(
+    goal: &'a Goal,
+    snapshot: &'a Snapshot,
+    new: &'a [&'a Pod],
+) -> impl Iterator<Item = (&'a Pod, &'a String, Option<Digest>)> {
     let names = std::iter::once(&snapshot.container).chain(&snapshot.others);
-    let (pod, container, digest) =
-        names.flat_map(|name| new.iter().map(move |pod| (pod, name))).find_map(|(pod, container)| {
-            let digest = digest_of(pod, container);
-            let wanted = goal.others.get(container).map_or(&goal.identities, |part| &part.identities);
-            let proven = digest.as_ref().is_some_and(|digest| wanted.contains(digest));
-            (!proven).then_some((pod, container, digest))
-        })?;
+    let all = names.flat_map(|name| new.iter().map(move |pod| (*pod, name, digest_of(pod, name))));
+    all.filter(|(_, container, digest)| {
+        let wanted = goal.others.get(*container).map_or(&goal.identities, |part| &part.identities);
+        !digest.as_ref().is_some_and(|digest| wanted.contains(digest))
+    })
+}
+
+/// Returns the name of a new pod that runs a digest that is not among those of the goal, and the same
+/// in words.
+#[must_use]
+pub fn stranger(goal: &Goal, snapshot: &Snapshot) -> Option<(String, String)> {
+    let new = snapshot.new_pods();
+    let (pod, container, digest) = unproven(goal, snapshot, &new)
+        .find_map(|(pod, container, digest)| Some((pod, container, digest?)))?;
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let image = goal.wanted(container);
+    let words = format!("pod {name} runs {digest}, and the registry does not count that to {image}");
+    Some((name, words))
+}
+
+fn digest_lack(goal: &Goal, snapshot: &Snapshot, new: &[&Pod]) -> Option<Lack> {
+    let (pod, container, digest) = unproven(goal, snapshot, new).next()?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let place = if snapshot.others.is_empty() { String::new() } else { format!("container {container} of ") };
     let runs = digest.map_or_else(|| "reports no digest".to_owned(), |digest| format!("runs {digest}"));

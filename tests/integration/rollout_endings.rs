@@ -124,6 +124,33 @@ fn what_is_not_ready_in_time_goes_back_and_that_is_proven() {
 }
 
 #[test]
+fn a_way_back_is_proven_though_the_pods_from_before_have_ended() {
+    let (server, toolkit) = shop();
+    let run = toolkit.binary("rollway").args(["roll", "app"]).arg(image('b'));
+    let run = run.args(["-n", "shop", "--kubeconfig", "kubeconfig", "--output", "json"]);
+    let mut child = run.args(["--drain", "none", "--settle", "30"]).start_without_stdin();
+    let pod = "/api/v1/namespaces/shop/pods/app-8d1-1";
+    let passes = |child: &mut Child, is_over: &dyn Fn() -> bool| {
+        while !is_over() && child.try_wait().unwrap().is_none() {
+            shop::reconcile(&server);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    passes(&mut child, &|| server.object(pod).is_some());
+    let seen = server.seen().len();
+    passes(&mut child, &|| server.seen().len() > seen + 3);
+    std::thread::sleep(Duration::from_secs(1));
+    let mut crashed = server.object(pod).unwrap();
+    crashed["status"]["containerStatuses"][0]["restartCount"] = json!(1);
+    server.put(pod, crashed);
+    passes(&mut child, &|| false);
+    let outcome = finish(&toolkit, child, b"");
+    assert_eq!((outcome.code, outcome.json()["rule"].clone()), (Some(5), json!("F308")), "{outcome}");
+    assert!(outcome.stderr.contains("rolled back: 3 pods run"), "{outcome}");
+    assert_eq!(annotation(&server, "rollout"), "finished");
+}
+
+#[test]
 fn on_failure_leave_keeps_the_image_and_says_the_way_back() {
     let (server, toolkit) = shop();
     let child = start(&toolkit, 'b', &["--wait", "2", "--on-failure", "leave"]);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::probe::Shaky;
 use crate::support::apiserver::{ApiServer, Seen, TOKEN};
-use crate::support::registry::Registry;
+use crate::support::registry::{Fault, Registry};
 use crate::support::shop;
 use crate::support::toolkit::{Outcome, Toolkit, finish};
 
@@ -169,6 +169,55 @@ fn pods_that_report_the_platforms_digest_prove_the_index() {
     assert_eq!(outcome.json()["version"]["digest"], json!(index), "{outcome}");
     assert!(outcome.stderr.contains("already there"), "{outcome}");
     assert!(server.writes().is_empty());
+}
+
+/// Rolls to an index whose pods report `reported`, at a registry that denies the first question.
+fn put_of_an_index(registry: &Registry, index: &str, reported: &str) -> Outcome {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let reference = format!("{}@{index}", registry.repository("shop/app"));
+    let line = format!("GET /v2/shop/app/manifests/{index}");
+    registry.fault(&line, Fault::refusal(403, "DENIED", "not now"));
+    let toolkit = toolkit();
+    let run = toolkit.binary("rollout").arg("out").arg(toolkit.directory());
+    let mut child = run.start_without_stdin();
+    let params = json!({"reference": reference, "on_failure": "leave"});
+    child.stdin.take().unwrap().write_all(request(&server, &params).as_bytes()).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        let deployment = server.object(shop::DEPLOYMENT).unwrap();
+        let is_written = deployment["spec"]["template"]["spec"]["containers"][0]["image"] == json!(reference);
+        if is_written && deployment["metadata"]["generation"] != deployment["status"]["observedGeneration"] {
+            shop::run(&server, &reference, reported);
+            let mut seen = server.object(shop::DEPLOYMENT).unwrap();
+            seen["status"]["observedGeneration"] = seen["metadata"]["generation"].clone();
+            server.put(shop::DEPLOYMENT, seen);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    finish(&toolkit, child, b"")
+}
+
+#[test]
+fn a_registry_that_denied_the_first_question_is_asked_again_while_a_digest_is_not_known() {
+    let registry = Registry::plain();
+    let child = registry.image("shop/app", "amd64", &[]);
+    let index = registry.index("shop/app", "latest", &[("linux/amd64", &child)]);
+    let outcome = put_of_an_index(&registry, &index, &child);
+    assert!(outcome.stderr.contains("warning: cannot ask the registry about"), "{outcome}");
+    assert_eq!(outcome.json()["version"]["digest"], json!(index), "{outcome}");
+}
+
+#[test]
+fn a_digest_that_the_registry_does_not_count_to_the_image_ends_the_rollout() {
+    let registry = Registry::plain();
+    let child = registry.image("shop/app", "amd64", &[]);
+    let index = registry.index("shop/app", "latest", &[("linux/amd64", &child)]);
+    let outcome = put_of_an_index(&registry, &index, &shop::digest('e'));
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome.stderr.contains("does not count that to") && outcome.stderr.contains("F111"),
+        "{outcome}"
+    );
 }
 
 #[test]

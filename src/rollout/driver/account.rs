@@ -74,7 +74,7 @@ impl Rollout<'_> {
         let pods = look.new_pods();
         let proven = pods.iter().filter_map(|pod| look.running_digest(pod));
         {
-            let known = self.identities(&self.order.image);
+            let known = self.identities(&self.order.image.to_string());
             proven.filter(|digest| known.contains(digest)).count()
         }
     }

@@ -11,8 +11,8 @@ use crate::rollout::outcome::class_word;
 use crate::rollout::outside::{self, Change};
 use crate::rollout::plan::patch;
 use crate::rollout::report::Progress;
-use crate::rollout::verdict::Lack;
 use crate::rollout::verdict::diagnosis::Cause;
+use crate::rollout::verdict::{Kind, Lack};
 use crate::rollout::{Error, Left};
 
 /// How long the last look and the last write may take after SIGTERM.
@@ -23,6 +23,7 @@ impl Rollout<'_> {
     /// Says what is missing, pod by pod, and takes back what must not stay half done.
     pub(super) async fn late(&self, look: &Snapshot, lack: &Lack) -> Error {
         self.note_verdict();
+        let lack = &self.doubt(lack);
         self.say(&format!("verdict: not all there in time, {} (F801, TIME)", lack.words));
         self.explain(look, None).await;
         Error::Late {
@@ -32,6 +33,18 @@ impl Rollout<'_> {
             lack: lack.words.clone(),
             left: Box::new(self.left(look).await),
         }
+    }
+
+    /// A digest that the registry was not heard about may be the right one: that is said.
+    fn doubt(&self, lack: &Lack) -> Lack {
+        let silence = self.silence().filter(|_| lack.kind == Kind::Digest);
+        let doubt = |why| {
+            format!(
+                "{}, as far as is known: the registry does not say which digests are its own: {why}",
+                lack.words
+            )
+        };
+        silence.map_or_else(|| lack.clone(), |why| Lack { words: doubt(why), ..lack.clone() })
     }
 
     /// Returns what it means that the image is another one now.

@@ -101,8 +101,10 @@ impl Rollout<'_> {
         let of = |asked: &Asked<ImageFacts>| asked.known().map(|image| image.identities.clone());
         let others = survey.other_images.iter().map(|(name, asked)| (name.clone(), asked));
         let all = others.chain([(self.order.image.to_string(), &survey.image)]);
-        let known = all.filter_map(|(name, asked)| Some((name, of(asked)?))).collect();
-        // It is asked once: the gate stands before the first step.
-        let _ = self.identities.set(known);
+        // A registry that denies it, or does not have it, has told nothing.
+        let known = all.filter_map(|(name, asked)| Some((name, of(asked).filter(|all| !all.is_empty())?)));
+        for (name, digests) in known {
+            self.note_identities(&name, digests);
+        }
     }
 }

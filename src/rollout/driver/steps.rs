@@ -82,6 +82,7 @@ impl Rollout<'_> {
         wait: Duration,
     ) -> Result<Snapshot, Stop> {
         let mut live = Live::start(&self.place, snapshot);
+        let goal = &mut goal.clone();
         let mut watch = Stopwatch::new(wait, self.order.drain_wait);
         let (mut doctor, mut guard) = (Doctor::default(), Guard::new(self, goal));
         loop {
@@ -124,6 +125,11 @@ impl Rollout<'_> {
                     // A set is watched from what was there before the write: its pods are the others still.
                     if is_current(goal, &look)
                         && let Some(cause) = doctor.look(self, &look, &live.notices).await
+                    {
+                        return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
+                    }
+                    if lack.kind == Kind::Digest
+                        && let Some(cause) = self.learn(goal, &look).await
                     {
                         return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
                     }

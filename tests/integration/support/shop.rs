@@ -187,9 +187,22 @@ pub(crate) fn reconcile(server: &ApiServer) -> bool {
         follow(server, set, &deployment);
         deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = json!("5");
     }
+    if server.object(set).is_some() && image.ends_with(&digest('a')) {
+        come_back(server, set);
+    }
     deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
     server.put(DEPLOYMENT, deployment);
     true
+}
+
+/// Replaces the pods of the ReplicaSet at `path` by those of the image from before.
+fn come_back(server: &ApiServer, path: &str) {
+    server.put("/apis/apps/v1/namespaces/shop/replicasets/app-7c9", replica_set('a'));
+    for number in 1..=3 {
+        server.put(&pod_path(number), pod(number, 'a'));
+        server.remove(&format!("/api/v1/namespaces/shop/pods/app-8d1-{number}"));
+    }
+    server.remove(path);
 }
 
 fn follow(server: &ApiServer, path: &str, deployment: &Value) {

@@ -1,6 +1,5 @@
 //! A cluster that went out of sight: every request is refused, and there is no patience left.
 
-use std::cell::OnceCell;
 use std::future::{Ready, pending, ready};
 use std::io;
 use std::sync::Arc;
@@ -73,7 +72,7 @@ fn mk_rollout<'a>(site: &'a Site<'a>, order: &'a Order) -> Rollout<'a> {
         site,
         place,
         order,
-        identities: OnceCell::new(),
+        known: std::sync::Mutex::default(),
         started: Instant::now(),
         account: std::sync::Mutex::default(),
         seen: std::sync::Mutex::default(),

@@ -94,6 +94,13 @@ pub const DISK: Rule = rule(
     "no space left on the node for the image",
     ["2 nodes or 60 s", "a second node"],
 );
+/// A pod runs a digest that is not the image's.
+pub const OTHER: Rule = rule(
+    ["F111", "image-other"],
+    Class::Policy,
+    "a pod runs a digest that the registry does not count to the image",
+    ["5 s; `wait_until_ready` where the registry does not say", "the registry"],
+);
 
 // F2xx: the container cannot be made or started.
 /// A secret, config map or key that a container names is not there.
@@ -443,6 +450,7 @@ const RULES: &[&Rule] = &[
     &SIGNATURE,
     &INSPECT,
     &DISK,
+    &OTHER,
     &REFERENCE,
     &ROOT,
     &CONFIG,
