@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ENDING;
 use crate::rollout::observe::{Snapshot, grace, is_ready};
+use crate::rollout::plan::canary;
 use crate::rollout::plan::step::Clocks;
 use crate::rollout::preflight::is_recreate;
 use crate::rollout::verdict::{Goal, Kind, Lack, new_pods_lack};
@@ -12,6 +13,8 @@ use crate::rollout::verdict::{Goal, Kind, Lack, new_pods_lack};
 const RACES: u32 = 10;
 /// How often a ReplicaSet whose pods are refused is made to try again.
 const NUDGE: Duration = Duration::from_secs(3);
+/// How often pods that served may need time again: pods that come and go for ever are not waited for.
+const RELAPSES: u32 = 10;
 /// What a pod may take beyond its grace period until it is gone: its node kills it and says so.
 const GONE: Duration = Duration::from_secs(30);
 
@@ -22,6 +25,12 @@ pub(super) struct Stopwatch {
     drain_wait: Duration,
     /// Since when the new pods lack nothing.
     ready: Option<Mark>,
+    /// When those that were wanted last served, all of them or the whole canary.
+    served: Option<Mark>,
+    /// How often they did and then did not any more.
+    relapses: u32,
+    /// Whether they did at the last look.
+    serves: bool,
     unrouted: Option<Instant>,
     refused: Option<Instant>,
     stuck: Option<Instant>,
@@ -48,6 +57,9 @@ impl Stopwatch {
             wait,
             drain_wait,
             ready: None,
+            served: None,
+            relapses: 0,
+            serves: false,
             unrouted: None,
             refused: None,
             stuck: None,
@@ -101,6 +113,7 @@ impl Stopwatch {
         let lack = new_pods_lack(goal, snapshot);
         let mark = self.mark(now);
         self.ready = lack.is_none().then(|| self.ready.unwrap_or(mark));
+        self.note_serving(lack.is_none() || is_canary_there(goal, snapshot), mark);
         let is_stuck = snapshot.set.as_ref().is_some_and(|set| !set.stuck().is_empty());
         Clocks {
             ready: self.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready.at)),
@@ -109,6 +122,16 @@ impl Stopwatch {
             stuck: since(&mut self.stuck, is_stuck, now),
             overdue: self.ready.is_some_and(|ready| self.is_overdue(ready, snapshot, now)),
             ..Clocks::default()
+        }
+    }
+
+    /// A pod that comes later, by an autoscaler or after an eviction, or one that misses a probe once all
+    /// have served, has the time of a new one.
+    fn note_serving(&mut self, serves: bool, mark: Mark) {
+        self.relapses += u32::from(self.serves && !serves);
+        self.serves = serves;
+        if serves && self.relapses <= RELAPSES {
+            self.served = Some(mark);
         }
     }
 
@@ -126,7 +149,8 @@ impl Stopwatch {
             _ if waits_for_an_end(snapshot) => ending(snapshot),
             _ => Duration::ZERO,
         };
-        self.since(self.began, now) > self.wait + extra
+        let served = self.served.map_or(Duration::MAX, |served| self.since(served, now));
+        self.since(self.began, now).min(served) > self.wait + extra
     }
 
     /// Old pods leave when the new ones are there: what that takes counts from then, or from when the new
@@ -155,6 +179,11 @@ fn since(start: &mut Option<Instant>, is_true: bool, now: Instant) -> Duration {
         return Duration::ZERO;
     }
     now.saturating_duration_since(*start.get_or_insert(now))
+}
+
+fn is_canary_there(goal: &Goal, snapshot: &Snapshot) -> bool {
+    let mark = snapshot.journal().and_then(|journal| journal.canary);
+    mark.is_some_and(|mark| canary::lack(goal, snapshot, &mark).is_none())
 }
 
 /// Returns whether nothing is missing but the place of an old pod that still ends.

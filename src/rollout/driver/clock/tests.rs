@@ -1,7 +1,9 @@
 //! When it is late, on clocks that the test moves.
 
 use super::*;
-use crate::rollout::fixtures::{mk_ending_within, mk_goal, mk_orphan, mk_snapshot, mk_unready};
+use crate::rollout::annotations::{CanaryMark, HOLD, JOURNAL, Journal};
+use crate::rollout::fixtures::{mk_ending_within, mk_goal, mk_image, mk_orphan, mk_snapshot, mk_unready};
+use crate::rollout::plan::drain::Way;
 use crate::rollout::verdict::old_pods_lack;
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -80,6 +82,44 @@ fn a_new_pod_that_needs_the_place_of_an_old_one_is_not_late_while_that_ends() {
     look.deployment.spec.as_mut().unwrap().strategy.as_mut().unwrap().type_ = Some("Recreate".to_owned());
     assert!(!run.look(&look, 689).1);
     assert!(run.look(&look, 691).1);
+}
+
+#[test]
+fn a_pod_that_comes_after_all_have_served_has_the_time_of_a_new_one() {
+    let mut run = Run::new();
+    run.look(&mk_slow_end(30), 100);
+    assert!(!run.look(&mk_two_of_three(), 101).1);
+    assert!(!run.look(&mk_two_of_three(), 159).1);
+    assert!(run.look(&mk_two_of_three(), 161).1);
+}
+
+#[test]
+fn a_canary_that_served_has_the_time_of_a_new_one_when_it_misses_a_probe() {
+    let mut canary = mk_two_of_three();
+    let spec = canary.deployment.spec.as_mut().unwrap();
+    spec.min_ready_seconds = Some(HOLD);
+    let mark = CanaryMark { pods: 2, way: Way::Rolling };
+    let journal = Journal { image: mk_image('a'), canary: Some(mark), ..Journal::lost("") };
+    canary.deployment.metadata.annotations = Some([(JOURNAL.to_owned(), journal.write())].into());
+    let gone = canary.pods.remove(0);
+    let mut run = Run::new();
+    run.look(&canary, 100);
+    canary.pods[0] = mk_unready(&canary.pods[0]);
+    assert!(!run.look(&canary, 101).1);
+    canary.pods.push(gone);
+    assert!(run.look(&canary, 161).1);
+}
+
+#[test]
+fn pods_that_come_and_go_for_ever_are_late_in_the_end() {
+    let mut run = Run::new();
+    let late: Vec<bool> = (0..20)
+        .map(|round| {
+            run.look(&mk_slow_end(30), 50 * round);
+            run.look(&mk_two_of_three(), 50 * round + 49).1
+        })
+        .collect();
+    assert_eq!((late.first(), late.last()), (Some(&false), Some(&true)), "{late:?}");
 }
 
 #[test]
