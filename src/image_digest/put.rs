@@ -1,7 +1,6 @@
 //! put: pushes an image from disk, or promotes one that is in a registry, and moves the tags last.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::semver::Semver;
 use super::verify::PublicKey;
@@ -39,10 +38,6 @@ use tags::Tags;
 
 /// So many blobs are sent at the same time, where the source says nothing.
 const PARALLEL: usize = 4;
-
-/// A put is run once and not each minute, and it has a build that waits for it: it is patient with a
-/// registry that throttles.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where the image is.
 enum Place {
@@ -151,8 +146,7 @@ impl Place {
 
 /// Returns the client to push with, whose tokens are good for all that it will do.
 async fn client(source: &Source, place: &Place, context: &Context) -> Result<Client, Error> {
-    let policy = Policy { deadline: PATIENCE, ..Policy::default() };
-    let client = source.client(context).await?.with_policy(policy).with_scope(&Scope::Push);
+    let client = source.client(context).await?.with_policy(Policy::of_a_build()).with_scope(&Scope::Push);
     Ok(match place.neighbour(client.repository()) {
         Some(neighbour) => {
             let scope = Scope::PullFrom(neighbour.path().to_owned());
@@ -185,7 +179,7 @@ fn additional(params: &PutParams, context: &Context) -> Result<Vec<String>, Erro
     if params.additional_tags.is_empty() {
         return Ok(Vec::new());
     }
-    let (path, text) = small_file(context, &params.additional_tags)?;
+    let (path, text) = small_file(context, "additional_tags", &params.additional_tags)?;
     let tags = tags::additional(&text, &params.tag_prefix, &params.additional_tags)?;
     if tags.is_empty() {
         let remedy = "`additional_tags` is a file with one or more tags, separated by white space";
@@ -194,8 +188,8 @@ fn additional(params: &PutParams, context: &Context) -> Result<Vec<String>, Erro
     Ok(tags)
 }
 
-/// Reads a text below the step's directory, and returns it with its path.
-fn small_file(context: &Context, path: &str) -> Result<(PathBuf, String), Error> {
+/// Reads a text below the step's directory that a key names, and returns it with its path.
+fn small_file(context: &Context, key: &'static str, path: &str) -> Result<(PathBuf, String), Error> {
     const LIMIT: u64 = 1 << 20;
     let path = context.directory.join(path.trim_start_matches('/'));
     let bytes = std::fs::File::open(&path).and_then(|file| {
@@ -203,7 +197,7 @@ fn small_file(context: &Context, path: &str) -> Result<(PathBuf, String), Error>
         std::io::Read::read_to_end(&mut std::io::Read::take(file, LIMIT), &mut bytes)?;
         Ok(bytes)
     });
-    let bytes = bytes.map_err(Error::reading(path.clone()))?;
+    let bytes = bytes.map_err(|source| Error::Input { key, path: path.clone(), source })?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok((path, text)),
         Err(_) => {

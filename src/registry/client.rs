@@ -1,6 +1,7 @@
 //! The request loop: ping once, log in, ask, try again while that can help.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
@@ -61,6 +62,8 @@ struct Session {
     challenges: Vec<Challenge>,
     until: Option<Instant>,
     refresh: Option<SecretString>,
+    /// Tells one session from another, and a copy of it from both.
+    mark: Arc<()>,
 }
 
 /// One request of the loop, without scheme, host and login.
@@ -172,9 +175,11 @@ impl Client {
     async fn call(&self, call: &Call) -> Result<Answer, Error> {
         let mut attempts = Attempts::new(self.policy);
         let started = Instant::now();
+        let end = started + self.policy.whole();
         let mut before = None;
         loop {
-            let attempt = timeout_at(started + self.policy.deadline, self.attempt(call)).await;
+            let attempt =
+                timeout_at(end.min(Instant::now() + self.policy.deadline), self.attempt(call)).await;
             let error = match attempt {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
@@ -196,10 +201,6 @@ impl Client {
         elapsed: Duration,
         error: Error,
     ) -> Result<(Duration, Error), Error> {
-        if error.is_throttling() {
-            // A front end that throttles may also have dropped what it knew about us.
-            *self.session.lock().await = None;
-        }
         match attempts.after(setback, elapsed) {
             Next::Wait(wait) => {
                 self.log.line(format_args!("retrying in {:.1} s: {error}", wait.as_secs_f64()));
@@ -236,7 +237,18 @@ impl Client {
         let url = session.base.join(&call.path).map_err(|error| Error::Client(error.into()))?;
         let authorization = session.authorization.clone();
         let ask = Ask { method: call.method.clone(), url, accept: call.accept, authorization };
-        self.transport.send(ask).await
+        let answer = self.transport.send(ask).await?;
+        self.note(answer.status, session).await;
+        Ok(answer)
+    }
+
+    /// Drops a session whose request was throttled: the front end may also have dropped what it knew
+    /// about us. One that another request has made since stays.
+    async fn note(&self, status: StatusCode, session: &Session) {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let mut slot = self.session.lock().await;
+            slot.take_if(|there| Arc::ptr_eq(&there.mark, &session.mark));
+        }
     }
 
     /// Lets through what a caller can use: success, 404, and a refused method.

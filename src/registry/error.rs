@@ -196,8 +196,12 @@ pub enum Trouble {
     Refused,
     /// The name has no address.
     Name,
-    /// The server's certificate was not accepted.
+    /// Nobody who is trusted vouches for the server's certificate.
     Certificate,
+    /// The server's certificate is not valid any more, or not yet.
+    CertificateTime,
+    /// The server's certificate is for another name.
+    CertificateName,
     /// TLS failed otherwise; often the server speaks plain http.
     Tls,
     /// No answer in time.
@@ -222,15 +226,20 @@ impl Error {
     pub(super) fn setback(&self) -> Option<Setback> {
         // A refused connection or an unknown name is far more often a mistake in the pipeline than
         // a restart of the registry, so it is reported within a second or two.
-        let few = Setback { asked: None, at_most: Some(2) };
+        let few = Setback { at_most: Some(2), ..Setback::default() };
         match self {
             Self::Unreachable { trouble, .. } => match trouble {
                 Trouble::Timeout | Trouble::Broken => Some(Setback::default()),
                 Trouble::Refused | Trouble::Name => Some(few),
-                Trouble::Certificate | Trouble::Tls | Trouble::Other => None,
+                Trouble::Certificate
+                | Trouble::CertificateTime
+                | Trouble::CertificateName
+                | Trouble::Tls
+                | Trouble::Other => None,
             },
-            Self::Answered { status: 408 | 429 | 500 | 502 | 503 | 504, retry_after, .. } => {
-                Some(Setback { asked: *retry_after, at_most: None })
+            Self::Answered { status: status @ (408 | 429 | 500 | 502 | 503 | 504), retry_after, .. } => {
+                let is_throttling = *status == 429 || retry_after.is_some();
+                Some(Setback { asked: *retry_after, is_throttling, at_most: None })
             }
             Self::Login { source, .. } => source.setback(),
             _ => None,
@@ -241,6 +250,18 @@ impl Error {
     #[must_use]
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Answered { status: 401 | 403, .. })
+    }
+
+    /// Returns whether the registry answered, and the answer says nothing about other tags or digests
+    /// than the one that was asked about.
+    #[must_use]
+    pub fn is_of_one(&self) -> bool {
+        match self {
+            Self::Answered { status, .. } => !matches!(status, 401 | 403 | 429),
+            Self::Malformed { .. } | Self::Mismatch { .. } => true,
+            Self::GaveUp { last, .. } => last.is_of_one(),
+            _ => false,
+        }
     }
 
     /// Returns whether the registry understood and said no.
@@ -301,9 +322,10 @@ fn login_hint(provider: &str, source: &Error) -> Option<String> {
         _ => "`gcp_json_key`, and the rights of the service account",
     };
     match source {
-        Error::Unreachable { trouble: Trouble::Certificate, .. } => {
-            Trouble::Certificate.hint().map(str::to_owned)
+        Error::Unreachable { trouble: Trouble::CertificateName, .. } => {
+            Some("check the proxy variables: this is another server's certificate".to_owned())
         }
+        Error::Unreachable { trouble, .. } if trouble.is_certificate() => trouble.hint().map(str::to_owned),
         Error::Unreachable { .. } => {
             Some("check the proxy variables, and the way out of the worker".to_owned())
         }
@@ -313,6 +335,11 @@ fn login_hint(provider: &str, source: &Error) -> Option<String> {
 }
 
 impl Trouble {
+    /// Returns whether it is the server's certificate.
+    pub(super) fn is_certificate(self) -> bool {
+        matches!(self, Self::Certificate | Self::CertificateTime | Self::CertificateName)
+    }
+
     fn hint(self) -> Option<&'static str> {
         match self {
             Self::Refused | Self::Timeout => {
@@ -321,6 +348,10 @@ impl Trouble {
             Self::Name => Some("check the host in `repository`"),
             Self::Certificate => Some(
                 "give the certificate of the registry's CA in `ca_certs`, or mount the system's into the worker",
+            ),
+            Self::CertificateTime => Some("renew the server's certificate, or set the clock of the worker"),
+            Self::CertificateName => Some(
+                "write the host in `repository` as the certificate has it, or add that name to the certificate",
             ),
             Self::Tls => Some("if the registry speaks plain http, set `insecure: true`"),
             Self::Broken | Self::Other => None,
@@ -334,6 +365,8 @@ impl fmt::Display for Trouble {
             Self::Refused => "connection refused",
             Self::Name => "the host is not known",
             Self::Certificate => "the certificate was not accepted",
+            Self::CertificateTime => "the certificate is not valid at this time",
+            Self::CertificateName => "the certificate is for another name",
             Self::Tls => "TLS failed",
             Self::Timeout => "no answer in time",
             Self::Broken => "the connection ended early",

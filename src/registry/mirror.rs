@@ -1,12 +1,13 @@
 //! Mirrors: which ones a repository has, and asking them first. What they say is about the origin's
 //! image, so no name of theirs leaves this file.
 
-use std::fmt::Display;
+use std::error::Error as StdError;
 
 use secrecy::SecretString;
 
 use super::reference::without_userinfo;
-use super::{Access, Client, Error, Repository, docker_config};
+use super::{Access, Client, Error, Policy, Repository, docker_config};
+use crate::failure;
 use crate::log::Log;
 
 /// The places that a repository can be read from, in the order in which they are asked.
@@ -25,7 +26,10 @@ impl Sources {
     pub async fn reach(repository: &str, access: &Access, log: &Log) -> Result<Self, Error> {
         let origin = Client::reach(repository, access, log).await?;
         let places = places(origin.repository(), access)?;
-        let mirrors = places.iter().map(|place| Client::connect(&place.name, &place.access, log));
+        let mirrors = places.iter().map(|place| {
+            let client = Client::connect(&place.name, &place.access, log)?;
+            Ok(client.with_policy(Policy::of_a_mirror()))
+        });
         Ok(Self { mirrors: mirrors.collect::<Result<_, _>>()?, origin, log: log.clone() })
     }
 
@@ -33,6 +37,12 @@ impl Sources {
     #[must_use]
     pub fn origin(&self) -> &Client {
         &self.origin
+    }
+
+    /// Replaces the patience with the origin. Nobody has to wait for a mirror.
+    #[must_use]
+    pub fn patient(self, policy: Policy) -> Self {
+        Self { origin: self.origin.with_policy(policy), ..self }
     }
 
     /// Changes every client.
@@ -47,7 +57,7 @@ impl Sources {
     ///
     /// # Errors
     /// When the origin was asked and failed.
-    pub async fn ask<T, E: Display>(
+    pub async fn ask<T, E: StdError>(
         &self,
         ask: impl AsyncFn(&Client) -> Result<T, E>,
         is_something: impl Fn(&T) -> bool,
@@ -57,7 +67,7 @@ impl Sources {
             let why = match ask(mirror).await {
                 Ok(answer) if is_something(&answer) => return Ok(answer),
                 Ok(_) => "has nothing".to_owned(),
-                Err(error) => format!("failed: {error}"),
+                Err(error) => format!("failed: {}", failure::chain(&error)),
             };
             self.log
                 .line(format_args!("warning: the next place is asked, because the mirror `{host}` {why}"));
@@ -121,8 +131,6 @@ fn place(
         insecure: access.insecure,
         skip_tls_verify: access.skip_tls_verify,
         ca_certs: access.ca_certs.clone(),
-        client_cert: access.client_cert.clone(),
-        client_key: access.client_key.clone(),
         max_parallel: access.max_parallel,
         max_requests_per_second: access.max_requests_per_second,
         ..Access::default()
@@ -177,10 +185,12 @@ mod tests {
     #[test]
     fn mirror_gets_its_own_credentials_and_no_others() {
         let json = r#"{"username": "bob", "password": "origin", "insecure": true, "gcp_access_token": "t",
-            "registry_mirror": {"host": "m.io", "username": "alice", "password": "mirror"}}"#;
+            "client_cert": "c", "client_key": "k", "registry_mirror": {"host": "m.io", "username": "alice", "password": "mirror"}}"#;
         let access: Access = serde_json::from_str(json).unwrap();
         let place = places(&Repository::parse("busybox").unwrap(), &access).unwrap().remove(0);
         assert_eq!(place.access.credentials(), Some(("alice", "mirror")));
         assert!(place.access.insecure && !super::super::identity::is_set(&place.access.gcp_access_token));
+        assert!(place.access.client_cert.is_empty());
+        assert!(!super::super::identity::is_set(&place.access.client_key));
     }
 }

@@ -73,9 +73,7 @@ async fn race(
 fn instead(secure: Error, plain: Result<Found, Error>) -> Result<Found, Error> {
     match (secure, plain) {
         (_, Ok(found)) => Ok(found),
-        (Error::Unreachable { trouble: super::Trouble::Certificate, method, url, text }, Err(_)) => {
-            Err(Error::Unreachable { trouble: super::Trouble::Certificate, method, url, text })
-        }
+        (secure @ Error::Unreachable { trouble, .. }, Err(_)) if trouble.is_certificate() => Err(secure),
         (_, Err(plain @ Error::Answered { .. })) => Err(plain),
         (secure, Err(_)) => Err(secure),
     }

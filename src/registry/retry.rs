@@ -1,7 +1,8 @@
 //! When a request is made again: the only retry policy of the registry client.
 //!
 //! Only requests that change nothing come here. Each retry has a cause that is logged, waits as
-//! long as the registry asks for, and ends at one deadline.
+//! long as the registry asks for, and ends at a deadline: one for trouble, and one for a registry
+//! that throttles, which is in order and only wants to be asked later.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,9 @@ pub struct Policy {
     /// No attempt of a request goes on longer than this after its first one began. One minute is
     /// Concourse's default check interval: a check that takes longer only delays the next one.
     pub deadline: Duration,
+    /// So long a registry that throttles is waited for; that time does not count against the other
+    /// deadline.
+    pub throttled: Duration,
     /// The wait after the first failure; it doubles from there, and up to as much again is added at
     /// random, so that a fleet of checks does not come back in step.
     pub first_wait: Duration,
@@ -24,9 +28,45 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(60),
+            throttled: Duration::from_secs(60),
             first_wait: Duration::from_millis(200),
             longest_wait: Duration::from_secs(10),
         }
+    }
+}
+
+impl Policy {
+    /// Returns the patience of a get or a put: it is run once and not each minute, and it has a build
+    /// that waits for it. An hour of throttling is what `registry-image` waits out.
+    #[must_use]
+    pub fn of_a_build() -> Self {
+        Self {
+            deadline: Duration::from_secs(300),
+            throttled: Duration::from_secs(3_600),
+            longest_wait: Duration::from_secs(30),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the patience with a mirror: there is another place to ask.
+    pub(super) fn of_a_mirror() -> Self {
+        let deadline = Duration::from_secs(10);
+        Self { deadline, throttled: deadline, longest_wait: Duration::from_secs(2), ..Self::default() }
+    }
+
+    /// Returns the patience with a download that has begun to move: what has come is worth a wait.
+    pub(super) fn moving(self) -> Self {
+        let usual = Self::default();
+        Self {
+            deadline: self.deadline.max(usual.deadline),
+            throttled: self.throttled.max(usual.throttled),
+            ..self
+        }
+    }
+
+    /// Returns the longest that a request can take with all its attempts.
+    pub(super) fn whole(&self) -> Duration {
+        self.deadline.max(self.throttled)
     }
 }
 
@@ -35,6 +75,8 @@ impl Default for Policy {
 pub(super) struct Setback {
     /// What `Retry-After` asked for.
     pub(super) asked: Option<Duration>,
+    /// The registry is in order and wants to be asked later.
+    pub(super) is_throttling: bool,
     /// How many retries this cause deserves, where that is fewer than the deadline allows.
     pub(super) at_most: Option<u32>,
 }
@@ -53,8 +95,10 @@ pub(super) enum Next {
 /// The attempts of one request. It has no clock: the caller tells how much time has passed.
 pub(super) struct Attempts {
     waits: ExponentialBackoff,
-    deadline: Duration,
+    policy: Policy,
     failed: u32,
+    /// How long was waited because the registry throttled.
+    away: Duration,
 }
 
 impl Attempts {
@@ -64,7 +108,7 @@ impl Attempts {
             .with_max_delay(policy.longest_wait)
             .with_jitter()
             .without_max_times();
-        Self { waits: waits.build(), deadline: policy.deadline, failed: 0 }
+        Self { waits: waits.build(), policy, failed: 0, away: Duration::ZERO }
     }
 
     /// Returns how many attempts have failed.
@@ -79,12 +123,21 @@ impl Attempts {
             return Next::Stop;
         }
         let own = self.waits.next().unwrap_or_default();
-        let wait = setback.asked.map_or(own, |asked| asked.max(own));
-        if elapsed.saturating_add(wait) < self.deadline {
-            Next::Wait(wait)
+        // Whoever is asked to come back after a second is not alone: all come back after it, and not
+        // all at once.
+        let wait = setback.asked.map_or(own, |asked| asked.saturating_add(own));
+        let (spent, patience) = if setback.is_throttling {
+            (elapsed, self.policy.throttled)
         } else {
-            setback.asked.filter(|asked| *asked >= self.deadline).map_or(Next::Stop, Next::AskedTooMuch)
+            (elapsed.saturating_sub(self.away), self.policy.deadline)
+        };
+        if spent.saturating_add(wait) >= patience {
+            return setback.asked.filter(|asked| *asked >= patience).map_or(Next::Stop, Next::AskedTooMuch);
         }
+        if setback.is_throttling {
+            self.away += wait;
+        }
+        Next::Wait(wait)
     }
 }
 
@@ -103,7 +156,12 @@ mod tests {
     use super::*;
 
     fn attempts(deadline: u64) -> Attempts {
-        Attempts::new(Policy { deadline: Duration::from_secs(deadline), ..Policy::default() })
+        let deadline = Duration::from_secs(deadline);
+        Attempts::new(Policy { deadline, throttled: deadline, ..Policy::default() })
+    }
+
+    fn throttled(seconds: u64) -> Setback {
+        Setback { asked: Some(Duration::from_secs(seconds)), is_throttling: true, at_most: None }
     }
 
     #[test]
@@ -121,22 +179,44 @@ mod tests {
 
     #[test]
     fn registry_that_asks_for_time_gets_it() {
-        let asked = Some(Duration::from_secs(7));
-        let next = attempts(60).after(Setback { asked, at_most: None }, Duration::ZERO);
-        assert_eq!(next, Next::Wait(Duration::from_secs(7)));
+        let asked = Duration::from_secs(7);
+        let waits = |_| match attempts(60).after(throttled(7), Duration::ZERO) {
+            Next::Wait(wait) => wait,
+            other => panic!("{other:?}"),
+        };
+        let waits: Vec<Duration> = (0..8).map(waits).collect();
+        // Not all who were told the same come back at the same time.
+        assert!(waits.iter().all(|wait| *wait > asked && *wait < asked * 2), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+    }
+
+    #[test]
+    fn build_waits_out_a_registry_that_throttles_for_an_hour_and_not_one_that_is_broken() {
+        let minute = Duration::from_secs(60);
+        let mut attempts = Attempts::new(Policy::of_a_build());
+        for elapsed in [0, 10, 50] {
+            assert!(matches!(attempts.after(throttled(120), minute * elapsed), Next::Wait(_)), "{elapsed}");
+        }
+        // The time that it asked for does not count against its other trouble.
+        assert!(matches!(attempts.after(Setback::default(), minute * 7), Next::Wait(_)));
+        assert_eq!(attempts.after(Setback::default(), minute * 12), Next::Stop);
+        assert_eq!(attempts.after(throttled(120), minute * 59), Next::Stop);
+        assert_eq!(
+            attempts.after(throttled(3_600), Duration::ZERO),
+            Next::AskedTooMuch(Duration::from_secs(3_600))
+        );
     }
 
     #[test]
     fn registry_that_asks_for_more_than_the_deadline_ends_it_at_once() {
-        let asked = Some(Duration::from_secs(3600));
-        let next = attempts(60).after(Setback { asked, at_most: None }, Duration::ZERO);
+        let next = attempts(60).after(throttled(3_600), Duration::ZERO);
         assert_eq!(next, Next::AskedTooMuch(Duration::from_secs(3600)));
     }
 
     #[test]
     fn cause_with_a_limit_stops_there() {
         let mut attempts = attempts(60);
-        let setback = Setback { asked: None, at_most: Some(1) };
+        let setback = Setback { at_most: Some(1), ..Setback::default() };
         assert!(matches!(attempts.after(setback, Duration::ZERO), Next::Wait(_)));
         assert_eq!(attempts.after(setback, Duration::ZERO), Next::Stop);
     }

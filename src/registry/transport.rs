@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use tokio::sync::SemaphorePermit;
 
 use super::limit::Limit;
@@ -316,12 +316,25 @@ fn hidden(error: &io::Error) -> Option<&rustls::Error> {
     inner.downcast_ref().or_else(|| inner.downcast_ref().and_then(hidden))
 }
 
+fn refused(error: &CertificateError) -> Trouble {
+    match error {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Trouble::CertificateTime,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Trouble::CertificateName
+        }
+        _ => Trouble::Certificate,
+    }
+}
+
 fn known(layer: &(dyn StdError + 'static)) -> Option<(Trouble, String)> {
     let io = layer.downcast_ref::<io::Error>();
     let tls = layer.downcast_ref::<rustls::Error>().or_else(|| io.and_then(hidden));
     if let Some(error) = tls {
         let trouble = match error {
-            rustls::Error::InvalidCertificate(_) => Trouble::Certificate,
+            rustls::Error::InvalidCertificate(error) => refused(error),
             _ => Trouble::Tls,
         };
         return Some((trouble, error.to_string()));

@@ -1,12 +1,13 @@
 //! Registries on a bad day: what passes after a retry, and what ends the step with a clear line.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::support::registry::{Fault, Registry};
-use crate::support::toolkit::{Outcome, Toolkit};
+use crate::support::toolkit::{Outcome, Toolkit, finish};
 
 const PING: &str = "GET /v2/";
 const HEAD: &str = "HEAD /v2/app/manifests/latest";
@@ -50,7 +51,7 @@ fn throttled_head_is_retried_from_the_ping_and_never_becomes_a_get() {
     registry.fault(HEAD, Fault::wait(429, "1"));
     let outcome = check(&registry);
     assert_eq!(outcome.code, Some(0), "{outcome}");
-    assert!(outcome.stderr.starts_with("retrying in 1.0 s: HEAD"), "{outcome}");
+    assert!(outcome.stderr.starts_with("retrying in 1."), "{outcome}");
     assert_eq!(registry.requests(), [PING, HEAD, PING, HEAD]);
 }
 
@@ -138,4 +139,54 @@ fn words_of_a_registry_cannot_colour_a_terminal() {
     let outcome = check(&registry);
     assert!(!outcome.stderr.contains('\u{1b}'), "{outcome}");
     assert_eq!(outcome.stderr.lines().count(), 2, "{outcome}");
+}
+
+/// Starts a get, waits until it tells that it waits, and returns what it said by then.
+fn waiting(registry: &Registry, digest: &str) -> String {
+    let toolkit = Toolkit::new();
+    let request = json!({"source": {"repository": registry.repository("app")},
+        "version": {"tag": "latest", "digest": digest}});
+    let run = toolkit.binary("image-digest").arg("in").arg(toolkit.folder("get"));
+    let mut child = run.start_without_stdin();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), request.to_string().as_bytes()).unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("retrying in ") && stderr.read_line(&mut said).unwrap() > 0 {}
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .unwrap();
+    assert_ne!(finish(&toolkit, child, b"").code, Some(0));
+    said
+}
+
+#[test]
+fn get_waits_longer_than_a_check_for_a_registry_that_throttles() {
+    let registry = registry();
+    let digest = registry.image("app", "latest", &[]);
+    let manifest = format!("GET /v2/app/manifests/{digest}");
+    for line in [PING, &manifest, "GET /v2/app/blobs/"] {
+        registry.fault(line, Fault::wait(429, "900"));
+        let said = waiting(&registry, &digest);
+        assert!(said.starts_with("retrying in 90"), "{line}: {said}");
+    }
+    registry.fault(&manifest, Fault::wait(503, "900"));
+    assert!(waiting(&registry, &digest).starts_with("retrying in 90"));
+    registry.fault(HEAD, Fault::wait(429, "900"));
+    let outcome = check(&registry);
+    assert!(outcome.stderr.contains("the registry asks to wait 900 s"), "{outcome}");
+}
+
+#[test]
+fn login_of_many_throttled_requests_is_made_anew_once() {
+    let registry = Registry::plain();
+    for number in 0..16 {
+        registry.image("app", &format!("1.{number}"), &[("number", &number.to_string())]);
+        registry.fault(&format!("HEAD /v2/app/manifests/1.{number}"), Fault::wait(429, "1"));
+    }
+    let request = json!({"source": {"repository": registry.repository("app")}});
+    let outcome = Toolkit::new().step("image-digest", "check", None, &request.to_string());
+    assert_eq!(outcome.json().as_array().unwrap().len(), 16, "{outcome}");
+    let requests = registry.requests();
+    let pings = requests.iter().filter(|line| *line == PING).count();
+    // One that is late may meet its refusal in the session that another has made by then.
+    assert!((2..=4).contains(&pings), "{requests:?}");
 }

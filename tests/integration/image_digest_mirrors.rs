@@ -142,3 +142,32 @@ fn mirror_that_is_none_is_one_clear_line() {
         assert!(outcome.stderr.starts_with(&format!("error: {error}")), "{outcome}");
     }
 }
+
+#[test]
+fn mirror_that_is_sick_is_left_for_the_origin_and_the_cause_is_told() {
+    let (origin, mirror) = (Registry::plain(), Registry::plain());
+    let digest = origin.image("app", "latest", &[]);
+    mirror.fault(HEAD, Fault::wait(503, "30"));
+    let outcome = check(&source(&origin, &mirror));
+    assert_eq!(outcome.json(), json!([{"tag": "latest", "digest": digest}]), "{outcome}");
+    // The origin would be waited for so long.
+    assert!(outcome.stderr.contains("failed: the registry asks to wait 30 s"), "{outcome}");
+    assert!(outcome.stderr.contains("/v2/app/manifests/latest: 503 Service Unavailable"), "{outcome}");
+}
+
+#[test]
+fn mirror_is_not_shown_the_origins_certificate() {
+    let origin = Registry::plain();
+    let digest = origin.image("app", "latest", &[]);
+    let mirror = Registry::mutual_tls();
+    mirror.image("app", "latest", &[]);
+    let (cert, key) = mirror.client();
+    let mut source = source(&origin, &mirror);
+    source["ca_certs"] = json!([mirror.ca()]);
+    source["client_cert"] = json!(cert);
+    source["client_key"] = json!(key);
+    let outcome = check(&source);
+    assert_eq!(outcome.json(), json!([{"tag": "latest", "digest": digest}]), "{outcome}");
+    assert!(outcome.stderr.contains("CertificateRequired"), "{outcome}");
+    assert!(mirror.requests().is_empty());
+}

@@ -135,3 +135,37 @@ fn notary_signature_is_refused_by_put_alone() {
          hint: remove `content_trust`, and sign the digest that put returns with `cosign sign`\n"
     );
 }
+
+#[test]
+fn certificate_that_does_not_count_has_the_remedy_for_its_own_fault() {
+    for (registry, error, hint) in [
+        (Registry::expired_tls(), "certificate expired", "renew the server's certificate, or set the clock"),
+        (
+            Registry::future_tls(),
+            "certificate not valid yet",
+            "renew the server's certificate, or set the clock",
+        ),
+        (
+            Registry::misnamed_tls(),
+            "not valid for name",
+            "write the host in `repository` as the certificate has it",
+        ),
+    ] {
+        registry.image("app", "latest", &[]);
+        // Loopback may speak plain http too; https has the word.
+        for insecure in [false, true] {
+            let outcome = check(&registry, &json!({"ca_certs": [registry.ca()], "insecure": insecure}));
+            assert_eq!(outcome.code, Some(1), "{outcome}");
+            assert!(outcome.stderr.contains(error), "{outcome}");
+            let hint = format!("\nhint: {hint}");
+            assert!(outcome.stderr.contains(&hint) && !outcome.stderr.contains("`ca_certs`"), "{outcome}");
+        }
+        assert_eq!(check(&registry, &json!({"skip_tls_verify": true})).code, Some(0));
+    }
+    let stranger = Registry::tls();
+    let outcome = check(&stranger, &json!({}));
+    assert!(
+        outcome.stderr.contains("\nhint: give the certificate of the registry's CA in `ca_certs`"),
+        "{outcome}"
+    );
+}

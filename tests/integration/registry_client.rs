@@ -71,6 +71,7 @@ fn registry_that_stays_down_is_given_up_at_the_deadline() {
         deadline: Duration::from_millis(300),
         first_wait: Duration::from_millis(10),
         longest_wait: Duration::from_millis(20),
+        ..Policy::default()
     };
     let error = runtime.block_on(client(&registry).with_policy(policy).head("latest")).unwrap_err();
     let Error::GaveUp { attempts, last, .. } = &error else { panic!("{error}") };

@@ -62,7 +62,7 @@ impl Client {
         let mut attempts = Attempts::new(self.policy);
         let mut resumptions = 0;
         let began = Instant::now();
-        let end = began + self.policy.deadline + Duration::from_secs(size / SLOWEST);
+        let mut end = began + self.policy.moving().deadline + Duration::from_secs(size / SLOWEST);
         let mut since = began;
         loop {
             let before = part.count;
@@ -75,7 +75,7 @@ impl Client {
             let Some(setback) = error.setback() else { return Err(error) };
             if part.count > before {
                 // It moved, so the patience with a registry that brings nothing starts anew.
-                (attempts, since) = (Attempts::new(self.policy), Instant::now());
+                (attempts, since) = (Attempts::new(self.policy.moving()), Instant::now());
                 resumptions += 1;
                 self.log.line(format_args!("the download broke at byte {} of {size}", part.count));
             }
@@ -86,7 +86,9 @@ impl Client {
                     last: Box::new(error),
                 });
             }
-            self.pause(&mut attempts, setback, since.elapsed(), error).await?;
+            let (waited, _) = self.pause(&mut attempts, setback, since.elapsed(), error).await?;
+            // The registry is slow only while it is asked.
+            end += waited;
         }
     }
 
@@ -147,7 +149,9 @@ impl Client {
         let url = session.base.join(&call.path).map_err(|error| Error::Client(error.into()))?;
         let authorization = session.authorization.clone();
         let ask = Ask { method: call.method.clone(), url, accept: call.accept, authorization };
-        self.transport.open(ask, from).await
+        let incoming = self.transport.open(ask, from).await?;
+        self.note(incoming.answer.status, session).await;
+        Ok(incoming)
     }
 
     async fn accepted<'a>(&self, incoming: Incoming<'a>, part: &Part<'_>) -> Result<Incoming<'a>, Error> {

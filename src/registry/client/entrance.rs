@@ -1,7 +1,7 @@
 //! Getting in: which registry it is, the ping, the login, and its renewal.
 
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 
 use reqwest::Url;
 use tokio::sync::Mutex;
@@ -170,13 +170,14 @@ impl Client {
             })
             .await?;
         let (authorization, until, refresh) = (pass.authorization, pass.until, pass.refresh);
-        Ok(Session { base: before.base, authorization, challenges, until, refresh })
+        Ok(Session { base: before.base, authorization, challenges, until, refresh, mark: Arc::default() })
     }
 }
 
 impl Session {
     fn at(base: Url) -> Self {
-        Self { base, authorization: None, challenges: Vec::new(), until: None, refresh: None }
+        let challenges = Vec::new();
+        Self { base, authorization: None, challenges, until: None, refresh: None, mark: Arc::default() }
     }
 }
 

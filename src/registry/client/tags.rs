@@ -15,8 +15,12 @@ const PAGE: usize = 1000;
 /// A repository with more tags than this is a registry that does not stop.
 const MOST_TAGS: usize = 1_000_000;
 
-/// Nor has any so many pages: empty ones would never reach the limit of tags.
+/// Nor has any so many pages.
 const MOST_PAGES: usize = 10_000;
+
+/// Registries that filter after they have cut the list into pages have empty ones, and not as many in
+/// a row.
+const MOST_EMPTY: usize = 100;
 
 impl Client {
     /// Returns the tags in the order of the registry; `None` when it has no such repository.
@@ -27,25 +31,30 @@ impl Client {
         let mut path = format!("v2/{}/tags/list?n={PAGE}", self.repository.path());
         let mut asked = BTreeSet::new();
         let mut tags = Vec::new();
+        let mut empty = 0;
         loop {
             let answer = self.call(&Call { method: Method::GET, path: path.clone(), accept: None }).await?;
-            if answer.status == StatusCode::NOT_FOUND && tags.is_empty() {
-                return Ok(None);
+            if answer.status == StatusCode::NOT_FOUND {
+                if asked.is_empty() {
+                    return Ok(None);
+                }
+                // A part of the list is no list: the newest tag may be in the other part.
+                let problem = "404, although the page before says that the list of tags goes on there";
+                return Err(malformed(&answer, problem.to_owned()));
             }
             let listed: Result<Listed, _> = serde_json::from_slice(&answer.body);
             let listed =
                 listed.map_err(|error| malformed(&answer, format!("not a list of tags: {error}")))?;
-            tags.extend(listed.tags.unwrap_or_default());
+            let page = listed.tags.unwrap_or_default();
+            empty = if page.is_empty() { empty + 1 } else { 0 };
+            tags.extend(page);
             asked.insert(path);
-            match next(&answer)? {
-                None => return Ok(Some(tags)),
-                Some(next)
-                    if asked.contains(&next) || asked.len() >= MOST_PAGES || tags.len() > MOST_TAGS =>
-                {
-                    return Err(malformed(&answer, "the list of tags has no end".to_owned()));
-                }
-                Some(next) => path = next,
+            let Some(next) = next(&answer)? else { return Ok(Some(tags)) };
+            let is_much = asked.len() >= MOST_PAGES || tags.len() > MOST_TAGS || empty >= MOST_EMPTY;
+            if is_much || asked.contains(&next) {
+                return Err(malformed(&answer, "the list of tags has no end".to_owned()));
             }
+            path = next;
         }
     }
 }

@@ -220,7 +220,10 @@ impl Client {
     ) -> Result<Answer, Error> {
         let url = secured(url.clone(), &session.base);
         let authorization = session.authorization.clone().filter(|_| is_same_origin(&url, &session.base));
-        self.transport.submit(Ask { method: method.clone(), authorization, ..Ask::get(url) }, load).await
+        let ask = Ask { method: method.clone(), authorization, ..Ask::get(url) };
+        let answer = self.transport.submit(ask, load).await?;
+        self.note(answer.status, session).await;
+        Ok(answer)
     }
 
     /// Lets success through, whichever it is.
@@ -267,7 +270,7 @@ impl Client {
 fn setback(error: &Error) -> Option<Setback> {
     match error {
         // A registry of several servers may have lost what another one began.
-        Error::Answered { status: 404 | 416, .. } => Some(Setback { asked: None, at_most: Some(2) }),
+        Error::Answered { status: 404 | 416, .. } => Some(Setback { at_most: Some(2), ..Setback::default() }),
         Error::Supply { source, .. } => {
             let io = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             io.and_then(|inner| inner.downcast_ref::<Error>()).and_then(setback)

@@ -123,6 +123,26 @@ impl Registry {
         Self::start(Some(tls::Certificates::new()))
     }
 
+    /// Starts a registry whose certificate ran out long ago.
+    pub(crate) fn expired_tls() -> Self {
+        let expired = |leaf: &mut rcgen::CertificateParams| {
+            leaf.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            leaf.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        };
+        Self::start(Some(tls::Certificates::of(&["127.0.0.1"], expired)))
+    }
+
+    /// Starts a registry whose certificate counts from a day that is far away.
+    pub(crate) fn future_tls() -> Self {
+        let early = |leaf: &mut rcgen::CertificateParams| leaf.not_before = rcgen::date_time_ymd(2090, 1, 1);
+        Self::start(Some(tls::Certificates::of(&["127.0.0.1"], early)))
+    }
+
+    /// Starts a registry whose certificate is for another name.
+    pub(crate) fn misnamed_tls() -> Self {
+        Self::start(Some(tls::Certificates::of(&["registry.example.com"], |_| {})))
+    }
+
     /// Starts a registry that also wants a certificate of its clients.
     pub(crate) fn mutual_tls() -> Self {
         Self::start(Some(tls::Certificates::mutual()))

@@ -21,12 +21,20 @@ pub(super) struct Certificates {
 impl Certificates {
     /// Returns certificates for a server that lets everybody in.
     pub(super) fn new() -> Self {
-        Self::made(|_| rustls::server::WebPkiClientVerifier::no_client_auth())
+        Self::of(&["127.0.0.1", "localhost"], |_| {})
+    }
+
+    /// Returns certificates for a server of these names, with this change to its own.
+    pub(super) fn of(names: &[&str], change: impl Fn(&mut CertificateParams)) -> Self {
+        let mut leaf = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        change(leaf.as_mut().unwrap());
+        Self::made(leaf.unwrap(), |_| rustls::server::WebPkiClientVerifier::no_client_auth())
     }
 
     /// Returns certificates for a server that wants one of its clients too.
     pub(super) fn mutual() -> Self {
-        Self::made(|ca| {
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        Self::made(CertificateParams::new(names).unwrap(), |ca| {
             let mut roots = rustls::RootCertStore::empty();
             roots.add(ca).unwrap();
             let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -36,13 +44,15 @@ impl Certificates {
         })
     }
 
-    fn made(verifier: impl Fn(CertificateDer<'static>) -> Arc<dyn ClientCertVerifier>) -> Self {
+    fn made(
+        leaf: CertificateParams,
+        verifier: impl Fn(CertificateDer<'static>) -> Arc<dyn ClientCertVerifier>,
+    ) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+        let leaf = leaf.signed_by(&key, &ca).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let server = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
