@@ -22,7 +22,7 @@ mod scope;
 mod transport;
 mod trust;
 
-pub(crate) use access::{document, or_default, with_access_keys};
+pub(crate) use access::{document, list, list_or_nothing, or_default, or_nothing, with_access_keys};
 pub(crate) use manifest::{digest_of, named};
 pub(crate) use trust::trusting;
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 mod value;
 
 pub use value::secret;
-pub(crate) use value::{document, or_default};
+pub(crate) use value::{document, list, list_or_nothing, or_default, or_nothing};
 
 /// Declares a struct that has the keys of [`Access`] beside its own. serde's `flatten` would do
 /// that too, but it forgets where a wrong value stood and which keys are known.
@@ -40,7 +40,7 @@ macro_rules! with_access_keys {
             #[schemars(with = "bool")]
             pub skip_tls_verify: bool,
             /// PEM certificates to trust beside the system's.
-            #[serde(default, deserialize_with = "crate::registry::or_default")]
+            #[serde(default, deserialize_with = "crate::registry::list")]
             #[schemars(with = "Vec<String>")]
             pub ca_certs: Vec<String>,
             /// The certificate to show to the registry, with its chain, as PEM.
@@ -52,17 +52,17 @@ macro_rules! with_access_keys {
             #[schemars(with = "String")]
             pub client_key: secrecy::SecretString,
             /// A mirror of Docker Hub, asked first by check and get.
-            #[serde(default)]
+            #[serde(default, deserialize_with = "crate::registry::or_nothing")]
             pub registry_mirror: Option<crate::registry::HubMirror>,
             /// Mirrors of any registry, asked first by check and get.
-            #[serde(default, deserialize_with = "crate::registry::or_default")]
+            #[serde(default, deserialize_with = "crate::registry::list")]
             #[schemars(with = "Vec<crate::registry::Mirror>")]
             pub registry_mirrors: Vec<crate::registry::Mirror>,
             /// At most so many requests to a registry at the same time; the default is 32.
-            #[serde(default)]
+            #[serde(default, deserialize_with = "crate::registry::or_nothing")]
             pub max_parallel: Option<std::num::NonZeroU32>,
             /// At most so many requests to a registry in each second; the default is as many as it takes.
-            #[serde(default)]
+            #[serde(default, deserialize_with = "crate::registry::or_nothing")]
             pub max_requests_per_second: Option<std::num::NonZeroU32>,
             /// The region of an ECR; it switches logging in there on.
             #[serde(default, deserialize_with = "crate::registry::or_default")]
@@ -85,7 +85,7 @@ macro_rules! with_access_keys {
             #[schemars(with = "String")]
             pub aws_role_arn: String,
             /// The roles to assume, each with the rights of the one before.
-            #[serde(default, deserialize_with = "crate::registry::or_default")]
+            #[serde(default, deserialize_with = "crate::registry::list")]
             #[schemars(with = "Vec<String>")]
             pub aws_role_arns: Vec<String>,
             /// The account whose registry it is; the default is the account of the credentials.
@@ -187,6 +187,8 @@ with_access_keys! {
 #[serde(deny_unknown_fields, default)]
 pub struct HubMirror {
     /// Its host, and the path in front of the names if it has one.
+    #[serde(deserialize_with = "or_default")]
+    #[schemars(with = "String")]
     pub host: String,
     /// User name at the mirror.
     #[serde(deserialize_with = "or_default")]
@@ -203,8 +205,12 @@ pub struct HubMirror {
 #[serde(deny_unknown_fields, default)]
 pub struct Mirror {
     /// The host of the registry that is mirrored.
+    #[serde(deserialize_with = "or_default")]
+    #[schemars(with = "String")]
     pub registry: String,
     /// The host of the mirror, and the path in front of the names if it has one.
+    #[serde(deserialize_with = "or_default")]
+    #[schemars(with = "String")]
     pub host: String,
     /// User name at the mirror.
     #[serde(deserialize_with = "or_default")]

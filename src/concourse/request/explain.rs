@@ -142,9 +142,10 @@ fn in_json_words(expected: &str) -> String {
         "a sequence" => "a list",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "a nonzero u32" => "a whole number above 0",
+        "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => "a whole number above 0",
         "f32" | "f64" => "a number",
         other if other.starts_with("struct ") => "an object",
+        other if other.starts_with("enum ") => "a string",
         other => other,
     };
     words.to_owned()
