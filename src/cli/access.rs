@@ -128,7 +128,12 @@ impl RegistryArgs {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+/// Reads a file that an option names.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
 }
 
@@ -142,15 +147,26 @@ pub async fn resolve(
     access: &registry::Access,
     log: &Log,
 ) -> anyhow::Result<(Pinned, Option<String>)> {
-    if let Some((name, digest)) = image.split_once('@') {
-        let digest = digest.parse().with_context(|| format!("failed to read the image `{image}`"))?;
-        let (repository, tag) = registry::split(name);
-        return Ok((Pinned { repository: repository.to_owned(), digest }, tag.map(str::to_owned)));
+    if let Some(pinned) = pinned(image)? {
+        return Ok(pinned);
     }
     let (repository, tag) = registry::split(image);
     let client = Client::connect(repository, access, log).map_err(Failure::from)?;
     let tag = tag.unwrap_or("latest");
     Ok((find(&client, repository, tag).await?, Some(tag.to_owned())))
+}
+
+/// Reads an image that is named by its digest, with the tag if it has one too; `None` for one that is
+/// not.
+///
+/// # Errors
+///
+/// When the digest is none.
+pub fn pinned(image: &str) -> anyhow::Result<Option<(Pinned, Option<String>)>> {
+    let Some((name, digest)) = image.split_once('@') else { return Ok(None) };
+    let digest = digest.parse().with_context(|| format!("failed to read the image `{image}`"))?;
+    let (repository, tag) = registry::split(name);
+    Ok(Some((Pinned { repository: repository.to_owned(), digest }, tag.map(str::to_owned))))
 }
 
 /// Asks what `tag` points at.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
 use super::Surroundings;
-use super::access::{RegistryArgs, find};
+use super::access::{self, RegistryArgs, find};
 use super::output::{Output, OutputArgs, short, table};
 use crate::concourse::request;
 use crate::exit::Code;
@@ -19,7 +19,7 @@ use crate::registry::{self, Ambient, Client};
 /// Print the digest that a tag points at, or that a check would find, as `repository@sha256:…`
 #[derive(clap::Args)]
 pub struct Args {
-    /// The image: `repository` or `repository:tag`
+    /// The image: `repository`, `repository:tag`, or `repository@sha256:…` to see whether it is there
     #[arg(value_name = "REPOSITORY[:TAG]", required_unless_present = "source")]
     image: Option<String>,
     /// Show every request
@@ -28,8 +28,9 @@ pub struct Args {
     /// Show every tag: the versions that a check would answer with, and why the others are none
     #[arg(long)]
     explain: bool,
-    /// Check as this source of a pipeline would, given as JSON or YAML; `-` is stdin
-    #[arg(long, value_name = "FILE")]
+    /// Check as this source of a pipeline would, given as JSON or YAML; `-` is stdin. How to get into
+    /// the registry is in it too
+    #[arg(long, value_name = "FILE", conflicts_with = "RegistryArgs")]
     source: Option<PathBuf>,
     /// Check as if Concourse had this version
     #[arg(long, value_name = "TAG@DIGEST")]
@@ -111,9 +112,7 @@ impl ChoiceArgs {
         ];
         let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
         keys.extend(lists.map(|(key, list)| (key.to_owned(), json!(list))));
-        let pems = self.cosign_key.iter().map(|path| {
-            std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
-        });
+        let pems = self.cosign_key.iter().map(|path| access::read(path));
         let pems = pems.collect::<anyhow::Result<Vec<String>>>()?;
         if !pems.is_empty() {
             keys.insert("verify".to_owned(), json!({"cosign": {"keys": pems}}));
@@ -145,14 +144,28 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     answer(&args, &source.repository, &report, surroundings)
 }
 
-/// What a tag points at, and nothing else.
+/// What a tag points at, or whether a digest is there, and nothing else.
 async fn plain(args: &Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
-    let (repository, tag) = registry::split(args.image.as_deref().unwrap_or_default());
+    let image = args.image.as_deref().unwrap_or_default();
+    let pinned = access::pinned(image)?;
+    let (repository, tag) = match &pinned {
+        Some((pinned, tag)) => (pinned.repository.as_str(), tag.as_deref()),
+        None => {
+            let (repository, tag) = registry::split(image);
+            (repository, Some(tag.unwrap_or("latest")))
+        }
+    };
     let access = args.registry.access(surroundings)?;
     let client = Client::reach(repository, &access, &surroundings.log).await.map_err(Failure::from)?;
     let client = if args.verbose { client.traced() } else { client };
-    let tag = tag.unwrap_or("latest");
-    let found = find(&client, repository, tag).await?;
+    let found = match &pinned {
+        Some((pinned, _)) => {
+            let there = client.head(pinned.digest.as_str()).await.map_err(Failure::from)?;
+            there.with_context(|| format!("`{pinned}` is not in the registry"))?;
+            pinned.clone()
+        }
+        None => find(&client, repository, tag.unwrap_or_default()).await?,
+    };
     match args.output.output {
         Output::Text => surroundings.print(found)?,
         Output::Json => {
@@ -170,6 +183,9 @@ fn source(args: &Args, keys: Map<String, Value>) -> anyhow::Result<Value> {
         None => Map::new(),
     };
     if let Some(image) = &args.image {
+        if image.contains('@') {
+            bail!("`{image}` names a digest, and a check chooses among tags: leave out `@` and what follows");
+        }
         let (repository, tag) = registry::split(image);
         source.insert("repository".to_owned(), json!(repository));
         source.extend(tag.map(|tag| ("tag".to_owned(), json!(tag))));
@@ -184,7 +200,7 @@ fn read(path: &std::path::Path) -> anyhow::Result<Map<String, Value>> {
     let text = if path.as_os_str() == "-" {
         std::io::read_to_string(std::io::stdin()).context("failed to read stdin")?
     } else {
-        std::fs::read_to_string(path).with_context(|| format!("failed to read `{name}`"))?
+        access::read(path)?
     };
     let value: Value = yaml::read(&text).with_context(|| format!("`{name}` is neither JSON nor YAML"))?;
     let source = match value {

@@ -209,3 +209,37 @@ fn a_user_on_the_command_line_counts_before_the_logins_of_docker() {
     let missing = digest().args(["--docker-config", "not-there"]).run();
     assert!(missing.stderr.starts_with("error: failed to read `not-there`"), "{missing}");
 }
+
+#[test]
+fn image_that_is_named_by_its_digest_is_looked_for() {
+    let registry = Registry::plain();
+    let digest = registry.image("app", "latest", &[]);
+    let repository = registry.repository("app");
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]").filter(&digest, "[DIGEST]");
+    let ask =
+        |image: &str, options: &[&str]| toolkit.binary("rollway").args(["digest", image]).args(options).run();
+    for image in [format!("{repository}@{digest}"), format!("{repository}:latest@{digest}")] {
+        let outcome = ask(&image, &[]);
+        assert_eq!(outcome.to_string(), "exit 0\n--- stdout\n[HOST]/app@[DIGEST]\n", "{image}");
+    }
+    assert_eq!(registry.requests()[1], format!("HEAD /v2/app/manifests/{digest}"));
+    let outcome = ask(&format!("{repository}@{digest}"), &["-o", "json"]);
+    assert_eq!(outcome.json()["tag"], serde_json::Value::Null);
+    let other = format!("{repository}@sha256:{}", "a".repeat(64));
+    assert!(ask(&other, &[]).stderr.contains("is not in the registry"));
+    assert!(ask(&format!("{repository}@sha256:beef"), &[]).stderr.contains("`sha256:beef` is not a digest"));
+    let outcome = ask(&format!("{repository}@{digest}"), &["--explain"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stderr.contains("names a digest, and a check chooses among tags"), "{outcome}");
+}
+
+#[test]
+fn options_for_a_registry_are_refused_beside_a_source_that_has_them_itself() {
+    let toolkit = Toolkit::new();
+    let source = toolkit.file("source.yml", "repository: 127.0.0.1:1/app");
+    for option in [vec!["--registry-username", "bob"], vec!["--insecure"], vec!["--ca-cert", "ca.pem"]] {
+        let outcome = toolkit.binary("rollway").args(["digest", "--source"]).arg(&source).args(&option).run();
+        assert_eq!(outcome.code, Some(2), "{option:?}: {outcome}");
+        assert!(outcome.stderr.contains("cannot be used with"), "{option:?}: {outcome}");
+    }
+}
