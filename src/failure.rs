@@ -46,9 +46,12 @@ impl<E: Explain> From<E> for Failure {
 /// Returns the remedy for a file that could not be written, where the cause has one.
 #[must_use]
 pub fn storage_hint(error: &std::io::Error) -> Option<String> {
-    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use std::io::ErrorKind::{
+        FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
     let hint = match error.kind() {
         StorageFull | QuotaExceeded => "the disk is full: give the worker more room, or fetch less",
+        FileTooLarge => "the disk, or a limit of the process, takes no file of that size",
         PermissionDenied | ReadOnlyFilesystem => "the directory must be one that this user can write to",
         _ => return None,
     };

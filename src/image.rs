@@ -8,6 +8,7 @@ mod platform;
 
 pub use buildpacks::{Buildpacks, java};
 pub use config::Config;
+pub(crate) use contents::size;
 pub use contents::{Contents, Descriptor, Parts};
 pub use platform::Platform;
 

@@ -1,5 +1,6 @@
 //! The `image-digest` resource type: which digest does a tag point at, and files that name it.
 
+mod broken;
 mod check;
 mod constraint;
 mod content_trust;

@@ -3,12 +3,30 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::{Digest, Platform};
 
 /// The mark of a child that is no image but a statement about one.
 const ATTESTATION: &str = "vnd.docker.reference.type";
+
+/// Nothing that anybody fetches is larger, and the sum of as many sizes as fit into a manifest is still
+/// a number.
+const LARGEST: u64 = 1 << 44;
+
+/// Reads a size.
+///
+/// # Errors
+/// When it is none that content can have.
+pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    if size > LARGEST {
+        return Err(de::Error::custom(format!(
+            "a size of {size} bytes is more than the {LARGEST} there can be"
+        )));
+    }
+    Ok(size)
+}
 
 /// A reference to content by digest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -20,6 +38,7 @@ pub struct Descriptor {
     /// Its digest.
     pub digest: Digest,
     /// How many bytes it has.
+    #[serde(deserialize_with = "size")]
     pub size: u64,
     /// Where it runs, in an index.
     platform: Option<Runs>,
@@ -166,5 +185,10 @@ mod tests {
         assert_eq!(read(&escaping), None);
         let negative = json!({"config": {"digest": digest('a'), "size": -1}});
         assert_eq!(read(&negative), None);
+        for size in [u64::MAX, u64::MAX / 2, LARGEST + 1] {
+            let layers = json!({"config": {"digest": digest('a'), "size": 1},
+                "layers": [{"digest": digest('b'), "size": size}]});
+            assert_eq!(read(&layers), None, "{size}");
+        }
     }
 }

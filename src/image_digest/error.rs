@@ -92,7 +92,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// An index without an image for the wanted platform.
-    #[error("`{image}` has no image for `{wanted}`: it has {known}")]
+    #[error("`{image}` has no image for `{wanted}`: it has {}", if known.is_empty() { "none at all" } else { known })]
     Platform {
         /// The index.
         image: Pinned,
@@ -142,10 +142,15 @@ impl Explain for Error {
             }
             Self::Gone(_) => "it was deleted there; check again for a newer version, and unpin this one",
             Self::Write { source, .. } => {
+                let is_place =
+                    matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
                 let usual = "the first argument must be a directory that this user can write to";
-                return Some(storage_hint(source).unwrap_or_else(|| usual.to_owned()));
+                return storage_hint(source).or_else(|| is_place.then(|| usual.to_owned()));
             }
             Self::Taken { .. } => "give an empty directory",
+            Self::Platform { known, .. } if known.is_empty() => {
+                "it is an index without images: build and push them again"
+            }
             Self::Platform { .. } => "name one of them in `platform`, in the params or in the source",
             Self::NotAnImage(_) => "`skip_download: true` fetches its names without its content",
             Self::Layer { source, .. } | Self::Unpack(source) => return source.hint(),

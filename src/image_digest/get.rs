@@ -14,7 +14,7 @@ use super::verify::{self, PublicKey};
 use super::{Error, Source, Version, metadata, rules};
 use crate::concourse::{Context, Field, Response};
 use crate::image::{Config, Pinned, Platform};
-use crate::registry::{Client, or_default};
+use crate::registry::{Client, Policy, or_default, or_nothing};
 
 mod about;
 mod download;
@@ -42,6 +42,7 @@ pub struct GetParams {
     #[schemars(with = "bool")]
     pub skip_download: bool,
     /// Which image of an index, in place of the source's.
+    #[serde(deserialize_with = "or_nothing")]
     pub platform: Option<Platform>,
     /// Look for all tags of the digest, at one request for each tag of the repository.
     #[serde(deserialize_with = "or_default")]
@@ -81,9 +82,9 @@ impl GetParams {
         (!self.skip_download).then_some(self.format)
     }
 
-    fn platform(&self, source: &Source) -> Platform {
-        let asked = self.platform.clone().or_else(|| source.platform.clone());
-        asked.unwrap_or_else(Platform::here)
+    /// Returns the platform that is written down somewhere.
+    fn platform<'a>(&'a self, source: &'a Source) -> Option<&'a Platform> {
+        self.platform.as_ref().or(source.platform.as_ref())
     }
 }
 
@@ -97,7 +98,7 @@ pub(super) async fn get(
     let keys = rules::keys(source)?;
     let version = version.with_tag(source.usual_tag());
     let digest = version.checked_digest()?;
-    let sources = source.sources(context).await?;
+    let sources = source.sources(context).await?.patient(Policy::of_a_build());
     let origin = sources.origin().repository();
     let pinned = Pinned { repository: origin.given().to_owned(), digest };
     let reference = format!("{}/{}:{}", origin.host(), origin.path(), version.tag);
@@ -122,7 +123,8 @@ struct Job<'a> {
 impl Job<'_> {
     async fn run(&self, client: &Client) -> Result<Vec<Field>, Error> {
         let stage = Stage::open(&self.context.directory)?;
-        let found = Found::fetch(client, self.pinned, &self.params.platform(self.source)).await?;
+        let platform = self.params.platform(self.source).cloned().unwrap_or_else(Platform::here);
+        let found = Found::fetch(client, self.pinned, &platform).await?;
         self.verify(client).await?;
         let config = self.config(client, &found).await?;
         let tags = self.tags(client).await?;
@@ -166,10 +168,8 @@ impl Job<'_> {
     /// an artifact) and a registry that balks at it do not fail a get whose files are right.
     async fn config(&self, client: &Client, found: &Found) -> Result<Option<Vec<u8>>, Error> {
         let is_needed = self.params.content().is_some_and(|format| format != Format::OciLayout);
-        let image = match found.image() {
-            Some(image) => image,
-            None if is_needed => return Err(found.no_image(self.pinned)),
-            None => return Ok(None),
+        let Some(image) = found.image() else {
+            return if is_needed { Err(found.no_image(self.pinned)) } else { self.without_image(found) };
         };
         match client.content(&image.parts.config.digest, image.parts.config.size).await {
             Ok(config) => Ok(Some(config)),
@@ -182,11 +182,25 @@ impl Job<'_> {
         }
     }
 
+    /// Decides what it means that there are names and no image behind them. Whoever names a platform
+    /// means its image; where the step runs may be beside the point.
+    fn without_image(&self, found: &Found) -> Result<Option<Vec<u8>>, Error> {
+        if !found.lacks_platform() {
+            return Ok(None);
+        }
+        let error = found.no_image(self.pinned);
+        if self.params.content().is_none() && self.params.platform(self.source).is_some() {
+            return Err(error);
+        }
+        self.context.log.line(format_args!("warning: no metadata from the image's config: {error}"));
+        Ok(None)
+    }
+
     async fn tags(&self, client: &Client) -> Result<Vec<String>, Error> {
         if !self.params.all_tags {
             return Ok(vec![self.tag.to_owned()]);
         }
-        tags::of(client, &self.pinned.digest, self.tag).await
+        tags::of(client, &self.pinned.digest, self.tag, &self.context.log).await
     }
 
     async fn content(
@@ -231,9 +245,11 @@ mod tests {
 
     #[test]
     fn without_params_it_is_the_files_of_the_image() {
-        for json in
-            ["{}", r#"{"format": ""}"#, r#"{"format": null, "skip_download": null, "platform": null}"#]
-        {
+        for json in [
+            "{}",
+            r#"{"format": ""}"#,
+            r#"{"format": null, "skip_download": "", "platform": "", "all_tags": ""}"#,
+        ] {
             assert_eq!(params(json).unwrap().content(), Some(Format::Rootfs), "{json}");
         }
         assert_eq!(params(r#"{"format": "oci-layout"}"#).unwrap().content(), Some(Format::OciLayout));

@@ -7,6 +7,7 @@ use super::constraint::Constraint;
 use super::order::{Key, Order, dots};
 use super::pattern::Pattern;
 use super::reason::{Left, Reason};
+use super::semver::Semver;
 use super::source::BareTag;
 use crate::image::Digest;
 use crate::registry;
@@ -33,8 +34,8 @@ pub(super) enum Ways {
     Versions(Versions),
     /// All that match, as they are listed or by their age.
     Matching { pattern: Pattern, by_age: bool },
-    /// All that have a place in an order.
-    Ordered { pattern: Option<Pattern>, order: Order, constraint: Option<Constraint> },
+    /// All that have a place in an order; of versions, which of them.
+    Ordered { pattern: Option<Pattern>, order: Order, versions: Versions },
 }
 
 /// Which semantic versions.
@@ -113,22 +114,22 @@ impl Listing {
                     Err(Reason::NoMatch)
                 }
             }
-            Ways::Ordered { pattern, order, constraint } => {
+            Ways::Ordered { pattern, order, versions } => {
+                let stem = versions.stem(tag)?;
                 let text = match pattern {
                     Some(pattern) => pattern.key(tag).ok_or(Reason::NoMatch)?,
                     None => tag,
                 };
+                let text = if text == tag { stem } else { text };
                 let key = match order {
                     Order::Semver => Key::version(text, tag),
                     order => Key::read(*order, text),
                 };
                 let key = key.ok_or_else(|| Reason::NoKey(text.to_owned()))?;
-                match (constraint, &key) {
-                    (Some(constraint), Key::Version(version, _)) if !constraint.accepts(version) => {
-                        Err(Reason::Constraint)
-                    }
-                    _ => Ok(key),
+                if let Key::Version(version, _) = &key {
+                    versions.admit(version)?;
                 }
+                Ok(key)
             }
         }
     }
@@ -204,14 +205,24 @@ impl Listing {
 
 impl Versions {
     fn key(&self, tag: &str) -> Result<Key, Reason> {
-        let text = if self.variant.is_empty() {
-            tag
-        } else {
-            let stripped = tag.strip_suffix(&self.variant).and_then(|rest| rest.strip_suffix('-'));
-            stripped.ok_or_else(|| Reason::OtherVariant(self.variant.clone()))?
-        };
-        let key = Key::version(text, tag).ok_or(Reason::NoVersion)?;
-        let Key::Version(version, _) = &key else { return Err(Reason::NoVersion) };
+        let key = Key::version(self.stem(tag)?, tag).ok_or(Reason::NoVersion)?;
+        if let Key::Version(version, _) = &key {
+            self.admit(version)?;
+        }
+        Ok(key)
+    }
+
+    /// Returns a tag without the variant.
+    fn stem<'a>(&self, tag: &'a str) -> Result<&'a str, Reason> {
+        if self.variant.is_empty() {
+            return Ok(tag);
+        }
+        let stripped = tag.strip_suffix(&self.variant).and_then(|rest| rest.strip_suffix('-'));
+        stripped.ok_or_else(|| Reason::OtherVariant(self.variant.clone()))
+    }
+
+    /// Decides whether a version is one that is watched.
+    fn admit(&self, version: &Semver) -> Result<(), Reason> {
         if self.is_strict && version.major >= LONG_NUMBER {
             return Err(Reason::LongNumber);
         }
@@ -228,7 +239,7 @@ impl Versions {
                 return Err(Reason::PreReleaseKind(version.pre.clone()));
             }
         }
-        Ok(key)
+        Ok(())
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Reason {
     SameImage(String),
     /// The bare tag, which is not wanted here.
     Bare,
+    /// The bare tag, with an image that none of the newest older versions has.
+    LeftBehind(usize),
     /// Nothing says when it was built, by which tags are sorted.
     NotDated,
     /// It lacks platforms.
@@ -80,6 +82,7 @@ impl Reason {
         matches!(
             self,
             Self::Broken(_)
+                | Self::LeftBehind(_)
                 | Self::NotDated
                 | Self::Platforms(_)
                 | Self::Young { .. }
@@ -111,6 +114,10 @@ impl fmt::Display for Reason {
             Self::Broken(error) => write!(formatter, "the registry cannot say what it is: {error}"),
             Self::SameImage(tag) => write!(formatter, "the same image as `{tag}`"),
             Self::Bare => formatter.write_str("it is the bare tag, and there are versions or constraints"),
+            Self::LeftBehind(most) => write!(
+                formatter,
+                "none of the {most} versions below the one that is there has its image, and no more are asked; `bare_tag: never` asks none"
+            ),
             Self::NotDated => formatter.write_str("it does not say when it was built"),
             Self::Platforms(missing) => write!(formatter, "it has no image for {}", missing.join(", ")),
             Self::Young { created, ripe } => {

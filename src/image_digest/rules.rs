@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use super::Error;
-use super::constraint::Constraint;
 use super::listing::{Listing, Versions, Ways};
 use super::order::Order;
 use super::pattern::Pattern;
-use super::source::{OnMissing, Source};
+use super::source::{BareTag, OnMissing, Source};
 use super::verify::{PublicKey, Unusable};
 use crate::image::Platform;
 
@@ -78,20 +77,18 @@ impl Rules {
 }
 
 fn listing(source: &Source) -> Listing {
+    let versions = Versions {
+        variant: source.variant().to_owned(),
+        constraint: source.semver_constraint.clone(),
+        pre_releases: source.pre_releases,
+        prefixes: source.pre_release_prefixes.clone(),
+        is_strict: source.strict_versions,
+        bare_tag: source.bare_tag.unwrap_or_default(),
+    };
     let ways = match (&source.tag_regex, source.order) {
-        (pattern, Some(order)) => {
-            let constraint: Option<Constraint> = source.semver_constraint.clone();
-            Ways::Ordered { pattern: pattern.clone(), order, constraint }
-        }
+        (pattern, Some(order)) => Ways::Ordered { pattern: pattern.clone(), order, versions },
         (Some(pattern), None) => Ways::Matching { pattern: pattern.clone(), by_age: source.created_at_sort },
-        (None, None) => Ways::Versions(Versions {
-            variant: source.variant().to_owned(),
-            constraint: source.semver_constraint.clone(),
-            pre_releases: source.pre_releases,
-            prefixes: source.pre_release_prefixes.clone(),
-            is_strict: source.strict_versions,
-            bare_tag: source.bare_tag,
-        }),
+        (None, None) => Ways::Versions(versions),
     };
     let artifacts = || vec![Pattern::parse(ARTIFACTS).expect("a constant that is a pattern")];
     Listing {
@@ -105,31 +102,40 @@ fn listing(source: &Source) -> Listing {
 /// Refuses keys that would silently do nothing. Those of `registry-image` are let through where it
 /// lets them through: pipelines have them.
 fn refuse_useless(source: &Source) -> Result<(), Error> {
+    let bare_tag = (source.bare_tag.is_some(), "bare_tag");
     let lists = [
         (source.order.is_some(), "order"),
         (source.strict_versions, "strict_versions"),
+        bare_tag,
         (!source.allow_tags.is_empty(), "allow_tags"),
-        (source.deny_tags.is_some(), "deny_tags"),
+        (source.deny_tags.as_ref().is_some_and(|list| !list.is_empty()), "deny_tags"),
         (source.max_tags.is_some(), "max_tags"),
     ];
     if source.tag.is_some() {
         return refuse(&lists, "`tag`, which names the one tag that is watched");
     }
-    let is_semantic = source.order.is_none() || source.order == Some(Order::Semver);
-    if source.order.is_some() {
+    if let Some(order) = source.order {
         refuse(&[(source.created_at_sort, "created_at_sort")], "`order`, which is another order")?;
+        refuse(&[bare_tag], "`order`: the bare tag has no place in one")?;
         let versions = [
             (source.strict_versions, "strict_versions"),
-            (!is_semantic && source.semver_constraint.is_some(), "semver_constraint"),
+            (source.semver_constraint.is_some(), "semver_constraint"),
+            (source.pre_releases, "pre_releases"),
+            (!source.pre_release_prefixes.is_empty(), "pre_release_prefixes"),
         ];
-        refuse(&versions, "`order`, unless that is `semver`")?;
-    } else if source.tag_regex.is_some() {
-        let versions = [(source.strict_versions, "strict_versions")];
+        let is_semantic = order == Order::Semver;
+        return if is_semantic { Ok(()) } else { refuse(&versions, "`order`, unless that is `semver`") };
+    }
+    if source.tag_regex.is_some() {
+        let versions = [(source.strict_versions, "strict_versions"), bare_tag];
         refuse(&versions, "`tag_regex`, which switches semantic versions off")?;
         let newest = [(source.max_tags.is_some(), "max_tags")];
         refuse(&newest, "`tag_regex` without `order`: there is no newest tag then")?;
+        let changes = [(source.only_platform_changes, "only_platform_changes")];
+        return refuse(&changes, "`tag_regex` without `order`: all tags are looked at each time then");
     }
-    Ok(())
+    let is_alone = source.bare_tag == Some(BareTag::Alone) && source.semver_constraint.is_some();
+    refuse(&[(is_alone, "bare_tag")], "`semver_constraint`, which no bare tag meets")
 }
 
 fn refuse(keys: &[(bool, &'static str)], beside: &'static str) -> Result<(), Error> {
@@ -168,7 +174,29 @@ mod tests {
         for (keys, refused) in [
             (r#""tag": "1", "order": "numeric""#, "`source.order` has no effect beside `tag`"),
             (r#""tag": "1", "max_tags": 3"#, "`source.max_tags` has no effect beside `tag`"),
-            (r#""tag": "1", "deny_tags": []"#, "`source.deny_tags` has no effect beside `tag`"),
+            (r#""tag": "1", "deny_tags": ["a"]"#, "`source.deny_tags` has no effect beside `tag`"),
+            (r#""tag": "1", "bare_tag": "never""#, "`source.bare_tag` has no effect beside `tag`"),
+            (
+                r#""tag_regex": "a", "bare_tag": "alone""#,
+                "`source.bare_tag` has no effect beside `tag_regex`",
+            ),
+            (r#""order": "semver", "bare_tag": "never""#, "`source.bare_tag` has no effect beside `order`"),
+            (
+                r#""semver_constraint": "1.x", "bare_tag": "alone""#,
+                "`source.bare_tag` has no effect beside `semver_constraint`",
+            ),
+            (
+                r#""tag_regex": "a", "only_platform_changes": true"#,
+                "`source.only_platform_changes` has no effect beside `tag_regex` without `order`",
+            ),
+            (
+                r#""order": "numeric", "pre_releases": true"#,
+                "`source.pre_releases` has no effect beside `order`, unless that is `semver`",
+            ),
+            (
+                r#""order": "kpack", "strict_versions": true"#,
+                "`source.strict_versions` has no effect beside `order`, unless that is `semver`",
+            ),
             (
                 r#""order": "numeric", "created_at_sort": true"#,
                 "`source.created_at_sort` has no effect beside `order`",
@@ -202,7 +230,12 @@ mod tests {
             r#""tag_regex": "a", "variant": "alpine", "semver_constraint": "1.x""#,
             r#""created_at_sort": true"#,
             r#""order": "semver", "semver_constraint": "1.x""#,
+            r#""order": "semver", "strict_versions": true, "pre_releases": true, "variant": "alpine""#,
             r#""order": "kpack", "max_tags": 5"#,
+            r#""order": "kpack", "only_platform_changes": true"#,
+            r#""tag": "1", "deny_tags": [], "bare_tag": "", "max_tags": """#,
+            r#""tag": "1", "only_platform_changes": true"#,
+            r#""semver_constraint": "1.x", "bare_tag": "never""#,
         ] {
             assert_eq!(refusal(keys), "", "{keys}");
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, IntoDeserializer};
 
 use super::constraint::Constraint;
 use super::content_trust::ContentTrust;
@@ -33,7 +32,7 @@ pub struct Source {
     #[schemars(with = "Option<Tag>")]
     pub(super) tag: Option<Tag>,
     /// Watch the tags that match; RE2, unanchored.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     #[schemars(with = "Option<String>")]
     pub(super) tag_regex: Option<Pattern>,
     /// Order the tags of `tag_regex` by when their images were built, the oldest first.
@@ -42,14 +41,15 @@ pub struct Source {
     pub(super) created_at_sort: bool,
     /// Order tags by what stands in them: in the group `order` of `tag_regex`, in its first group, or
     /// in the whole tag.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     pub(super) order: Option<Order>,
-    /// Watch the versions that end in `-` and this; put appends it.
+    /// Watch the versions that end in `-` and this, which is no part of what they are ordered by; put
+    /// appends it.
     #[serde(default, deserialize_with = "registry::or_default")]
     #[schemars(with = "String")]
     variant: String,
     /// Watch the versions that it accepts.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     #[schemars(with = "Option<String>")]
     pub(super) semver_constraint: Option<Constraint>,
     /// Watch pre-releases too.
@@ -65,22 +65,21 @@ pub struct Source {
     #[schemars(with = "bool")]
     pub(super) strict_versions: bool,
     /// When `latest`, or the tag named like the variant, is a version beside the semantic ones.
-    #[serde(default, deserialize_with = "registry::or_default")]
-    #[schemars(with = "BareTag")]
-    pub(super) bare_tag: BareTag,
+    #[serde(default, deserialize_with = "registry::or_nothing")]
+    pub(super) bare_tag: Option<BareTag>,
     /// Watch only tags that match one of these; RE2, unanchored.
-    #[serde(default, deserialize_with = "registry::or_default")]
+    #[serde(default, deserialize_with = "registry::list")]
     #[schemars(with = "Vec<String>")]
     pub(super) allow_tags: Vec<Pattern>,
     /// Watch no tag that matches one of these; the default leaves out signatures and attestations.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "registry::list_or_nothing")]
     #[schemars(with = "Option<Vec<String>>")]
     pub(super) deny_tags: Option<Vec<Pattern>>,
     /// Look at the newest tags only, at most so many.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     pub(super) max_tags: Option<NonZeroUsize>,
     /// Offer only images that have all of these platforms.
-    #[serde(default, deserialize_with = "registry::or_default")]
+    #[serde(default, deserialize_with = "registry::list")]
     #[schemars(with = "Vec<Platform>")]
     pub(super) platforms: Vec<Platform>,
     /// Do not take it for a change when only the images of other platforms than `platform` changed.
@@ -92,32 +91,32 @@ pub struct Source {
     #[schemars(with = "Option<String>")]
     pub(super) minimum_age: Option<Duration>,
     /// Offer, get and promote only images that are signed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     pub(super) verify: Option<Verify>,
     /// Give a tag that moves to an image that it had before a version of its own.
     #[serde(default, deserialize_with = "registry::or_default")]
     #[schemars(with = "bool")]
     pub(super) track_moves: bool,
     /// What it means that there is nothing to watch.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     pub(super) on_missing: Option<OnMissing>,
     /// The labels that become metadata of a get; RE2, unanchored.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     #[schemars(with = "Option<String>")]
     pub(super) label_regex: Option<Pattern>,
     /// The annotations of the image's manifest that become metadata of a get; RE2, unanchored.
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     #[schemars(with = "Option<String>")]
     pub(super) annotation_regex: Option<Pattern>,
     /// The image of an index that counts; the default is the one for where this runs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     pub platform: Option<Platform>,
     /// Log every request.
     #[serde(default, deserialize_with = "registry::or_default")]
     #[schemars(with = "bool")]
     pub debug: bool,
     /// Signing with Notary v1, which put refuses.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "registry::or_nothing")]
     pub content_trust: Option<ContentTrust>,
 }
 }
@@ -209,17 +208,6 @@ impl Source {
     fn bare(&self) -> &str {
         if self.variant.is_empty() { "latest" } else { &self.variant }
     }
-}
-
-/// Reads a text of its own kind; `null` and the empty text are nothing, because pipelines fill keys
-/// from variables that may be empty.
-fn or_nothing<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
-    text.map(|text| T::deserialize(text.into_deserializer())).transpose()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 use serde_json::{Value, json};
 
-use crate::support::registry::{Registry, digest};
+use crate::support::registry::{Fault, Registry, digest};
 use crate::support::toolkit::{Outcome, Toolkit};
 
 const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -327,4 +327,73 @@ fn young_image_waits_and_one_of_unknown_age_is_not_offered() {
     registry.image("app", "b7.20200101.000000", &[]);
     let kpack = json!({"order": "kpack", "minimum_age": "1h"});
     assert_eq!(versions(&check(&registry, &kpack, None)).as_array().unwrap().len(), 1);
+}
+
+/// Stores what is no image, under a tag like an image's: its config is not even a text.
+fn artifact(registry: &Registry, tag: &str) {
+    let config = registry.blob("app", vec![0xff, 0xfe, 0]);
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "layers": [],
+        "config": {"mediaType": "application/vnd.example", "digest": config, "size": 3},
+    });
+    registry.manifest("app", tag, MANIFEST, &manifest.to_string());
+}
+
+#[test]
+fn tag_that_is_no_image_does_not_stop_the_others_at_a_gate() {
+    for (keys, reason) in [
+        (json!({"platforms": ["linux/amd64"]}), "it has no image for linux/amd64"),
+        (json!({"minimum_age": "1h"}), "its age is not known: it does not say when it was built"),
+    ] {
+        let registry = Registry::plain();
+        registry.dated("app", "1.0.0", "2020-01-01T00:00:00Z");
+        artifact(&registry, "1.1.0");
+        let outcome = check(&registry, &keys, None);
+        assert_eq!(versions(&outcome).as_array().unwrap().len(), 1, "{outcome}");
+        assert!(outcome.stderr.contains(":1.1.0` (sha256:") && outcome.stderr.contains(reason), "{outcome}");
+    }
+}
+
+#[test]
+fn image_that_the_registry_cannot_serve_at_a_gate_stays_out_and_the_others_do_not() {
+    let gate = json!({"platforms": ["linux/amd64"]});
+    let by_age = json!({"tag_regex": "^1", "created_at_sort": true});
+    for keys in [&gate, &by_age] {
+        let registry = Registry::plain();
+        registry.dated("app", "1.0", "2020-01-01T00:00:00Z");
+        let broken = registry.dated("app", "1.1", "2021-01-01T00:00:00Z");
+        registry.dated("app", "1.2", "2022-01-01T00:00:00Z");
+        registry.fault(&format!("GET /v2/app/manifests/{broken}"), Fault::status(422));
+        let outcome = check(&registry, keys, None);
+        let tags: Vec<_> =
+            versions(&outcome).as_array().unwrap().iter().map(|version| version["tag"].clone()).collect();
+        assert_eq!(tags, ["1.0", "1.2"], "{keys}: {outcome}");
+        let words = "the registry cannot say what it is: GET";
+        assert!(outcome.stderr.contains(":1.1` (sha256:") && outcome.stderr.contains(words), "{outcome}");
+    }
+}
+
+#[test]
+fn registry_that_serves_no_image_to_a_gate_is_an_error() {
+    let all = json!({"platforms": ["linux/amd64"]});
+    let one = json!({"platforms": ["linux/amd64"], "tag": "1.0"});
+    let by_age = json!({"tag_regex": "^1", "created_at_sort": true});
+    for keys in [&all, &one, &by_age] {
+        let registry = Registry::plain();
+        for tag in ["1.0", "1.1"] {
+            let digest = registry.image("app", tag, &[("tag", tag)]);
+            registry.fault(&format!("GET /v2/app/manifests/{digest}"), Fault::status(422));
+        }
+        let outcome = check(&registry, keys, None);
+        assert_eq!(outcome.code, Some(1), "{keys}: {outcome}");
+        assert!(outcome.stderr.contains("error: failed to look up `"), "{keys}: {outcome}");
+        assert!(outcome.stderr.contains(": 422"), "{keys}: {outcome}");
+    }
+    // What is not about one image is an error as it was.
+    let registry = Registry::plain();
+    for tag in ["1.0", "1.1"] {
+        registry.image("app", tag, &[("tag", tag)]);
+    }
+    registry.fault("GET /v2/app/manifests/", Fault::status(403));
+    assert_eq!(check(&registry, &all, None).code, Some(1));
 }

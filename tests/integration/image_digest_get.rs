@@ -90,16 +90,13 @@ fn metadata_of_an_index_is_that_of_the_wanted_platform() {
     let amd = registry.image("app", "amd", &[("org.opencontainers.image.revision", "amd")]);
     let arm = registry.image("app", "arm", &[("org.opencontainers.image.revision", "arm")]);
     let digest = registry.index("app", "latest", &[("linux/amd64", &amd), ("linux/arm64", &arm)]);
-    for (architecture, wanted) in [("amd64", json!("amd")), ("arm64", json!("arm")), ("s390x", Value::Null)] {
+    for (architecture, wanted) in [("amd64", "amd"), ("arm64", "arm")] {
         let mut request = request(&registry, &digest);
         request["source"]["platform"] = json!({"os": "linux", "architecture": architecture});
         let outcome = get(&toolkit, &toolkit.folder(architecture), &request);
         let metadata = outcome.json()["metadata"].as_array().unwrap().clone();
-        let revision = metadata
-            .iter()
-            .find(|field| field["name"] == "revision")
-            .map_or(Value::Null, |field| field["value"].clone());
-        assert_eq!(revision, wanted, "{outcome}");
+        let revision = metadata.iter().find(|field| field["name"] == "revision").unwrap();
+        assert_eq!(revision["value"], wanted, "{outcome}");
         assert_eq!(fs::read_to_string(toolkit.folder(architecture).join("digest")).unwrap(), digest);
     }
 }
@@ -173,7 +170,6 @@ fn file_that_cannot_be_written_leaves_none_of_the_others() {
     exit 1
     --- stderr
     error: failed to write `[DIR]/get/repository`: Is a directory (os error 21)
-    hint: the first argument must be a directory that this user can write to
     ");
     let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["repository"]);
@@ -210,4 +206,107 @@ fn params_that_make_no_sense_are_refused_before_anything_is_asked() {
         assert!(outcome.stderr.contains(wanted), "{outcome}");
     }
     assert!(registry.requests().is_empty());
+}
+
+#[test]
+fn platform_that_is_named_and_not_there_fails_the_get() {
+    let registry = Registry::plain();
+    let image = registry.image("app", "arm", &[]);
+    let digest = registry.index("app", "latest", &[("linux/arm64", &image), ("linux/ppc64le", &image)]);
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]").filter(&digest, "[DIGEST]");
+    let directory = toolkit.folder("get");
+    for part in ["source", "params"] {
+        let mut request = request(&registry, &digest);
+        request[part]["platform"] = json!("linux/s390x");
+        let outcome = get(&toolkit, &directory, &request);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        let words = "error: `[HOST]/app@[DIGEST]` has no image for `linux/s390x`: it has linux/arm64, linux/ppc64le\n";
+        assert!(outcome.stderr.starts_with(words), "{outcome}");
+        assert!(files(&directory).is_empty());
+        // All images of the index are fetched, and none is chosen.
+        request["params"]["skip_download"] = json!(false);
+        request["params"]["format"] = json!("oci-layout");
+        let outcome = get(&toolkit, &toolkit.folder(part), &request);
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+    }
+}
+
+#[test]
+fn index_of_other_platforms_than_where_the_step_runs_is_a_warning() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let image = registry.image("app", "arm", &[]);
+    let digest = registry.index("app", "latest", &[("linux/s390x", &image)]);
+    let directory = toolkit.folder("get");
+    let outcome = get(&toolkit, &directory, &request(&registry, &digest));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stderr.contains("warning: no metadata from the image's config: "), "{outcome}");
+    assert!(outcome.stderr.contains("it has linux/s390x"), "{outcome}");
+    assert_eq!(files(&directory).len(), 5);
+}
+
+#[test]
+fn index_without_images_is_called_that() {
+    let registry = Registry::plain();
+    let digest = registry.index("app", "latest", &[]);
+    let toolkit = Toolkit::new().filter(&registry.host(), "[HOST]").filter(&digest, "[DIGEST]");
+    let mut request = request(&registry, &digest);
+    request["params"] = json!({"platform": "linux/amd64"});
+    assert_snapshot!(get(&toolkit, &toolkit.folder("get"), &request), @r"
+    exit 1
+    --- stderr
+    error: `[HOST]/app@[DIGEST]` has no image for `linux/amd64`: it has none at all
+    hint: it is an index without images: build and push them again
+    ");
+}
+
+#[test]
+fn odd_or_broken_tag_among_all_tags_is_named_and_left_out() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let digest = registry.image("app", "latest", &[]);
+    registry.image("app", "1.0", &[]);
+    let list = json!({"tags": ["1.0", "../../x", "broken", "latest", "\u{1b}[31m"]}).to_string();
+    registry.fault("GET /v2/app/tags/list", Fault::Body(list));
+    registry.fault("HEAD /v2/app/manifests/broken", Fault::status(422));
+    let mut request = request(&registry, &digest);
+    request["params"]["all_tags"] = json!(true);
+    let directory = toolkit.folder("get");
+    let outcome = get(&toolkit, &directory, &request);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let about: Value = serde_json::from_str(&files(&directory)["image.json"]).unwrap();
+    assert_eq!(about["tags"], json!(["1.0", "latest"]));
+    assert!(outcome.stderr.contains("warning: the registry lists `../../x` among the tags"), "{outcome}");
+    assert!(outcome.stderr.contains("warning: the tag `broken` is left out: HEAD"), "{outcome}");
+    assert!(!outcome.stderr.contains('\u{1b}'), "{outcome}");
+}
+
+#[test]
+fn registry_that_denies_tags_is_no_broken_tag() {
+    let (toolkit, registry) = (Toolkit::new(), Registry::plain());
+    let digest = registry.image("app", "latest", &[]);
+    registry.image("app", "1.0", &[]);
+    registry.fault("HEAD /v2/app/manifests/1.0", Fault::status(403));
+    let mut request = request(&registry, &digest);
+    request["params"]["all_tags"] = json!(true);
+    assert_eq!(get(&toolkit, &toolkit.folder("get"), &request).code, Some(1));
+}
+
+#[test]
+fn layer_of_a_size_that_nothing_has_is_refused_for_every_format() {
+    let registry = Registry::plain();
+    let config = registry.blob("app", br#"{"os": "linux", "architecture": "amd64"}"#.to_vec());
+    let layer = registry.blob("app", b"x".to_vec());
+    let manifest = json!({"schemaVersion": 2, "config": {"digest": config, "size": 40},
+        "layers": [{"digest": layer, "size": u64::MAX}]});
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let digest = registry.manifest("app", "latest", kind, &manifest.to_string());
+    let toolkit = Toolkit::new();
+    for format in ["rootfs", "oci"] {
+        let mut request = request(&registry, &digest);
+        request["params"] = json!({ "format": format });
+        let directory = toolkit.folder(format);
+        let outcome = get(&toolkit, &directory, &request);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stderr.contains("is not an image"), "{outcome}");
+        assert!(files(&directory).is_empty());
+    }
 }

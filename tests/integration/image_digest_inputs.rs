@@ -108,7 +108,18 @@ fn cases() -> Vec<Case> {
             "",
         ),
         ("check", source("on_missing", json!("fail")), "`source.on_missing`: expected `error` or `wait`", ""),
-        ("check", source("max_tags", json!(0)), "`source.max_tags`: expected a", ""),
+        (
+            "check",
+            source("max_tags", json!(0)),
+            "`source.max_tags`: expected a whole number above 0, found the number `0`",
+            "",
+        ),
+        (
+            "check",
+            source("bare_tag", json!(false)),
+            "`source.bare_tag`: expected a string, found the boolean `false`",
+            "",
+        ),
         (
             "check",
             source("minimum_age", json!("1 day")),

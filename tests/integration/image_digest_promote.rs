@@ -151,7 +151,9 @@ fn file_of_an_earlier_get_names_the_image() {
     }
     let outcome = out(&toolkit, &json!({"source": source, "params": {"digest_file": "app/nowhere"}}));
     assert!(
-        outcome.stderr.starts_with("error: failed to read `[DIR]/app/nowhere`: No such file"),
+        outcome.stderr.starts_with(
+            "error: failed to read `[DIR]/app/nowhere`, which `params.digest_file` names: No such file"
+        ),
         "{outcome}"
     );
 }

@@ -82,11 +82,28 @@ fn cases() -> Vec<Case> {
             "",
         ),
         (tags("tags/none"), "`[DIR]/tags/none` has no tag in it", "separated by white space"),
-        (tags("tags/wrong"), "`not/fine`, of `tags/wrong`, is not a tag", "at most 128 letters"),
+        (
+            tags("tags/wrong"),
+            "`not/fine`, in `tags/wrong`, which `params.additional_tags` names, is not a tag",
+            "at most 128 letters",
+        ),
         (tags("tags/long"), "is not a tag", "at most 128 letters"),
         (tags("tags/binary"), "`[DIR]/tags/binary` is no text", ""),
-        (tags("tags/absent"), "failed to read `[DIR]/tags/absent`: No such file", ""),
-        (tags("tags"), "failed to read `[DIR]/tags`: Is a directory", ""),
+        (
+            tags("tags/absent"),
+            "failed to read `[DIR]/tags/absent`, which `params.additional_tags` names: No such file",
+            "its path begins with the name of one",
+        ),
+        (
+            tags("tags"),
+            "failed to read `[DIR]/tags`, which `params.additional_tags` names: Is a directory",
+            "its path begins with the name of one",
+        ),
+        (
+            json!({"digest_file": "digests/absent"}),
+            "failed to read `[DIR]/digests/absent`, which `params.digest_file` names: No such file",
+            "its path begins with the name of one",
+        ),
         (
             json!({"image": "ok/image.tar", "tag_prefix": "x-"}),
             "`params.tag_prefix` has no `additional_tags` to go with",

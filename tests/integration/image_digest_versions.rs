@@ -92,6 +92,9 @@ fn first_check_answers_with_all_versions_the_oldest_first() {
             "b10.20240101.101010 b9.20240101.101011 b1.20240201.000000",
         ),
         (json!({"order": "semver", "max_tags": 2}), "1.0=a 1.2=b 1.1=c", "1.1 1.2"),
+        (json!({"order": "semver"}), "1.0=a 2.0-rc.1=b", "1.0"),
+        (json!({"order": "semver", "pre_releases": true}), "1.0=a 2.0-rc.1=b 2.0-x=c", "1.0 2.0-rc.1"),
+        (json!({"order": "semver", "variant": "slim"}), "1.0=a 1.1-slim=b slim=c", "1.1-slim"),
         (json!({"allow_tags": ["^1"], "deny_tags": ["1$"]}), "1.0=a 1.1=b 2.0=c", "1.0"),
     ] {
         let registry = registry(there);
@@ -343,4 +346,53 @@ fn tags_are_asked_about_at_the_same_time() {
     assert_eq!(outcome.json().as_array().unwrap().len(), 16);
     // One after the other they would take 4.8 s.
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[test]
+fn list_that_ends_in_the_middle_is_no_list() {
+    let registry = registry("1.0=a 1.1=b");
+    let link = || vec![("link", "</v2/app/tags/list?last=1.0>; rel=\"next\"".to_owned())];
+    for first in [json!(["1.0"]), Value::Null] {
+        registry.requests();
+        registry.fault(LIST, Fault::Answer(200, link(), json!({ "tags": first }).to_string()));
+        registry.fault(LIST, Fault::refusal(404, "NAME_UNKNOWN", "repository name not known"));
+        let outcome = check(&registry, &json!({"on_missing": "wait"}), None);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        let words = "404, although the page before says that the list of tags goes on there";
+        assert!(outcome.stderr.contains(words), "{outcome}");
+        assert_eq!(registry.requests(), [PING, LIST, LIST]);
+    }
+}
+
+#[test]
+fn list_of_empty_pages_without_end_is_left() {
+    let registry = registry("1.0=a");
+    for page in 0..200 {
+        let link = vec![("link", format!("</v2/app/tags/list?last={page}>; rel=\"next\""))];
+        registry.fault(LIST, Fault::Answer(200, link, json!({"tags": []}).to_string()));
+    }
+    let outcome = check(&registry, &json!({}), None);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stderr.contains("the list of tags has no end"), "{outcome}");
+    assert_eq!(registry.requests().len(), 101);
+}
+
+#[test]
+fn bare_tag_that_was_left_far_behind_costs_no_request_for_each_version() {
+    let registry = Registry::plain();
+    for number in 0..100 {
+        registry.image("app", &format!("1.{number}"), &[("number", &number.to_string())]);
+    }
+    let cursor = json!({"tag": "1.99", "digest": registry.image("app", "1.99", &[("number", "99")])});
+    registry.image("app", "latest", &[("number", "3")]);
+    let outcome = check(&registry, &json!({}), Some(&cursor));
+    assert_eq!(tags(&outcome), "1.99");
+    // The version that is there, the bare tag, and 64 versions below.
+    assert_eq!(heads(&registry).len(), 66);
+    let words = "none of the 64 versions below the one that is there has its image, and no more are asked";
+    assert_eq!(outcome.stderr.matches(words).count(), 1, "{outcome}");
+    assert!(outcome.stderr.contains("`bare_tag: never` asks none"), "{outcome}");
+    registry.image("app", "latest", &[("number", "50")]);
+    let outcome = check(&registry, &json!({}), Some(&cursor));
+    assert_eq!((tags(&outcome).as_str(), outcome.stderr.as_str()), ("1.99", ""));
 }

@@ -3,11 +3,11 @@
 use futures::stream::{self, StreamExt};
 
 use crate::image::Digest;
+use crate::image_digest::broken::Broken;
+use crate::image_digest::listing::Found;
+use crate::image_digest::reason::{Left, Reason};
 use crate::image_digest::{Error, Source};
 use crate::registry::{self, Client};
-
-/// So many tags may be broken. When there are more, it is the registry that is.
-const MOST_BROKEN: usize = 5;
 
 /// What a registry says about a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl<'a> Asker<'a> {
         match self.client.head(tag).await {
             Ok(Some(digest)) => Ok(Head::At(digest)),
             Ok(None) => Ok(Head::Gone),
-            Err(error) if is_of_the_tag(&error) => Ok(Head::Broken(crate::failure::chain(&error))),
+            Err(error) if error.is_of_one() => Ok(Head::Broken(crate::failure::chain(&error))),
             Err(error) => Err(error.into()),
         }
     }
@@ -48,40 +48,37 @@ impl<'a> Asker<'a> {
         let mut asked = stream::iter(tags.iter().enumerate())
             .map(async |(place, tag)| (place, tag, self.client.head(tag).await))
             .buffer_unordered(self.parallel);
-        let (mut broken, mut whole) = (Vec::new(), 0);
+        let (mut broken, mut gone) = (Broken::default(), 0);
         while let Some((place, tag, answer)) = asked.next().await {
             match answer {
-                Ok(Some(digest)) => {
-                    whole += 1;
-                    answers[place] = Head::At(digest);
+                Ok(Some(digest)) => answers[place] = Head::At(digest),
+                Ok(None) => gone += 1,
+                Err(error) => {
+                    let words = broken.take(tag, error).map_err(|error| self.failed(tag, error))?;
+                    answers[place] = Head::Broken(words);
                 }
-                Ok(None) => {}
-                Err(error) if is_of_the_tag(&error) && broken.len() < MOST_BROKEN => {
-                    answers[place] = Head::Broken(crate::failure::chain(&error));
-                    broken.push((tag, error));
-                }
-                Err(error) => return Err(self.failed(tag, error)),
             }
         }
         drop(asked);
-        match broken.pop() {
-            Some((tag, error)) if whole == 0 => Err(self.failed(tag, error)),
-            _ => Ok(answers),
+        match broken.last_of(tags.len() - gone) {
+            Some((tag, error)) => Err(self.failed(&tag, error)),
+            None => Ok(answers),
         }
+    }
+
+    /// Leaves out an image that the registry says too little of, unless there are too many of them.
+    pub(super) fn broken(
+        &self,
+        found: Found,
+        error: registry::Error,
+        broken: &mut Broken,
+    ) -> Result<Left, Error> {
+        let words = broken.take(&found.tag, error).map_err(|error| self.failed(&found.tag, error))?;
+        Ok(Left { tag: found.tag, digest: Some(found.digest), reason: Reason::Broken(words) })
     }
 
     /// Names the tag that could not be asked about.
     pub(super) fn failed(&self, tag: &str, error: registry::Error) -> Error {
         Error::Tag { name: format!("{}:{tag}", self.repository), source: Box::new(error) }
-    }
-}
-
-/// Returns whether the registry answered, and the answer says nothing about other tags.
-fn is_of_the_tag(error: &registry::Error) -> bool {
-    match error {
-        registry::Error::Answered { status, .. } => !matches!(status, 401 | 403 | 429),
-        registry::Error::Malformed { .. } | registry::Error::Mismatch { .. } => true,
-        registry::Error::GaveUp { last, .. } => is_of_the_tag(last),
-        _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! What an image must have to be offered: platforms, age, a signature. What does not pass is left
-//! out with its reason; what cannot be asked is an error.
+//! out with its reason. What the registry cannot say of one image is told apart from what it cannot
+//! say at all, which is an error: a gate that nobody could look at stays shut.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,23 +16,36 @@ use crate::image_digest::rules::Gates;
 use crate::image_digest::{Error, verify};
 use crate::registry::{self, Manifest};
 
+/// What is known of an image at the gates.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It may be offered.
+    Passed(Found),
+    /// It may not.
+    Stopped(Left),
+    /// The registry cannot say.
+    Broken(Found, registry::Error),
+}
+
 /// Judges images, several at a time; the answers are in their order.
 pub(super) async fn judge(
     asker: &Asker<'_>,
     gates: &Gates,
     found: Vec<Found>,
-) -> Result<Vec<Result<Found, Left>>, Error> {
+) -> Result<Vec<Verdict>, Error> {
     if gates.are_open() {
-        return Ok(found.into_iter().map(Ok).collect());
+        return Ok(found.into_iter().map(Verdict::Passed).collect());
     }
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
     stream::iter(found)
         .map(async |found| {
-            let reason = reason(asker, gates, &found, now).await;
-            let reason = reason.map_err(|error| asker.failed(&found.tag, error))?;
-            Ok(match reason {
-                None => Ok(found),
-                Some(reason) => Err(Left { tag: found.tag, digest: Some(found.digest), reason }),
+            Ok(match reason(asker, gates, &found, now).await {
+                Ok(None) => Verdict::Passed(found),
+                Ok(Some(reason)) => {
+                    Verdict::Stopped(Left { tag: found.tag, digest: Some(found.digest), reason })
+                }
+                Err(error) if error.is_of_one() => Verdict::Broken(found, error),
+                Err(error) => return Err(asker.failed(&found.tag, error)),
             })
         })
         .buffered(asker.parallel)
@@ -96,7 +110,7 @@ async fn missing(
     }
     let mut there: Vec<Platform> = manifest.children().iter().map(|child| child.platform.clone()).collect();
     if let Some(config) = manifest.config() {
-        there.extend(asker.client.config(config).await?.map(|config| config.platform));
+        there.extend(image::config(asker.client, config).await?.map(|config| config.platform));
     }
     let is_missing = |wanted: &&Platform| !there.iter().any(|there| wanted.accepts(there));
     Ok(wanted.iter().filter(is_missing).map(Platform::to_string).collect())

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::ask::Asker;
-use crate::image::{Digest, Platform};
+use crate::image::{Config, Digest, Platform};
 use crate::image_digest::Error;
 use crate::image_digest::listing::Found;
 use crate::registry::{self, Client, Manifest};
@@ -27,16 +27,20 @@ pub(super) enum Built {
     Unknown(String),
 }
 
-/// Returns when the images say that they were built, in their order; `None` for what is no image.
+/// When an image says that it was built; `None` for what is no image.
+type Date = Result<Option<Timestamp>, registry::Error>;
+
+/// Returns when the images say that they were built, in their order. An error within is of one image
+/// alone.
 pub(super) async fn dates(
     asker: &Asker<'_>,
     platform: &Platform,
     found: &[Found],
-) -> Result<Vec<Option<Timestamp>>, Error> {
+) -> Result<Vec<Date>, Error> {
     stream::iter(found)
-        .map(async |found| {
-            let date = date(asker.client, platform, &found.digest).await;
-            date.map_err(|error| asker.failed(&found.tag, error))
+        .map(async |found| match date(asker.client, platform, &found.digest).await {
+            Err(error) if !error.is_of_one() => Err(asker.failed(&found.tag, error)),
+            date => Ok(date),
         })
         .buffered(asker.parallel)
         .try_collect()
@@ -44,22 +48,22 @@ pub(super) async fn dates(
 }
 
 /// An image that does not say counts as the oldest, as it does for `registry-image`.
-async fn date(
-    client: &Client,
-    platform: &Platform,
-    digest: &Digest,
-) -> Result<Option<Timestamp>, registry::Error> {
+async fn date(client: &Client, platform: &Platform, digest: &Digest) -> Date {
     let Some(manifest) = client.manifest(digest.as_str()).await? else { return Ok(None) };
     let Some(image) = image_of(client, manifest, platform).await? else { return Ok(None) };
-    let Some(config) = image.config() else { return Ok(None) };
-    let config = match client.config(config).await {
-        // A chart or a signature has a config too, and it is not an image's.
-        Err(registry::Error::Malformed { .. }) => return Ok(None),
-        config => config?,
-    };
-    Ok(config
+    let Some(digest) = image.config() else { return Ok(None) };
+    Ok(config(client, digest)
+        .await?
         .filter(|config| !config.platform.os.is_empty())
         .map(|config| config.created.parse().unwrap_or(Timestamp::UNIX_EPOCH)))
+}
+
+/// Returns the config of an image. A chart or a signature has a config too, and it is not an image's.
+pub(super) async fn config(client: &Client, digest: &Digest) -> Result<Option<Config>, registry::Error> {
+    match client.config(digest).await {
+        Err(registry::Error::Malformed { .. }) => Ok(None),
+        config => config,
+    }
 }
 
 /// Finds out when an image was built: its config says, else a label or an annotation.
@@ -72,7 +76,7 @@ pub(super) async fn built(
         return Ok(Built::Unknown(format!("it has no image for {platform}")));
     };
     let config = match image.config() {
-        Some(config) => client.config(config).await?,
+        Some(digest) => config(client, digest).await?,
         None => None,
     };
     let label = config.as_ref().and_then(|config| config.label(CREATED).map(str::to_owned));

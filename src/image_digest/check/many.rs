@@ -2,8 +2,10 @@
 //! may be newer.
 
 use super::ask::{Asker, Head};
+use super::gates::Verdict;
 use super::{Report, gates, image, missing, nothing_else};
 use crate::image::Digest;
+use crate::image_digest::broken::Broken;
 use crate::image_digest::listing::{Candidate, Choice, Found, Listing};
 use crate::image_digest::order::Key;
 use crate::image_digest::reason::{Left, Reason};
@@ -74,12 +76,17 @@ async fn passed(
     let (known, news): (Vec<_>, Vec<_>) =
         arranged.into_iter().enumerate().partition(|(_, found)| Some(found) == still);
     let (places, news): (Vec<usize>, Vec<Found>) = news.into_iter().unzip();
-    let mut offered = known;
-    for (place, judged) in places.into_iter().zip(gates::judge(asker, &rules.gates, news).await?) {
-        match judged {
-            Ok(found) => offered.push((place, found)),
-            Err(stopped) => left.push(stopped),
+    let count = known.len() + news.len();
+    let (mut offered, mut broken) = (known, Broken::default());
+    for (place, verdict) in places.into_iter().zip(gates::judge(asker, &rules.gates, news).await?) {
+        match verdict {
+            Verdict::Passed(found) => offered.push((place, found)),
+            Verdict::Stopped(stopped) => left.push(stopped),
+            Verdict::Broken(found, error) => left.push(asker.broken(found, error, &mut broken)?),
         }
+    }
+    if let Some((tag, error)) = broken.last_of(count) {
+        return Err(asker.failed(&tag, error));
     }
     offered.sort_by_key(|(place, _)| *place);
     Ok(offered.into_iter().map(|(_, found)| found).collect())
@@ -143,18 +150,28 @@ async fn by_age(
     left: &mut Vec<Left>,
 ) -> Result<Vec<Found>, Error> {
     let dates = image::dates(asker, &rules.gates.platform, &found).await?;
-    let mut dated = Vec::new();
+    let (mut dated, mut broken, count) = (Vec::new(), Broken::default(), found.len());
     for (found, date) in found.into_iter().zip(dates) {
         match date {
-            Some(date) => dated.push(Found { key: Key::Time(date), ..found }),
-            None => left.push(Left { tag: found.tag, digest: Some(found.digest), reason: Reason::NotDated }),
+            Ok(Some(date)) => dated.push(Found { key: Key::Time(date), ..found }),
+            Ok(None) => {
+                left.push(Left { tag: found.tag, digest: Some(found.digest), reason: Reason::NotDated });
+            }
+            Err(error) => left.push(asker.broken(found, error, &mut broken)?),
         }
+    }
+    if let Some((tag, error)) = broken.last_of(count) {
+        return Err(asker.failed(&tag, error));
     }
     Ok(dated)
 }
 
+/// So many versions that are older than Concourse's are asked whether they have the bare tag's image:
+/// a bare tag that was left behind further down would cost a request for each version, in each check.
+const MOST_OLDER: usize = 64;
+
 /// Returns the bare tag if no version has its image. Where the versions older than Concourse's were
-/// not looked at, they are now, the newest first, until one of them has it.
+/// not looked at, they are now, the newest first, until one of them has it or there were enough.
 async fn unmatched(
     asker: &Asker<'_>,
     listing: &Listing,
@@ -162,39 +179,27 @@ async fn unmatched(
     arranged: &[Found],
     choice: &mut Choice,
 ) -> Result<Option<Found>, Error> {
-    let mut same = arranged.iter().find(|found| found.digest == bare.digest).map(|found| found.tag.clone());
-    if same.is_none() && listing.is_bare_alone() && !arranged.is_empty() {
-        choice.left.push(Left { tag: bare.tag, digest: Some(bare.digest), reason: Reason::Bare });
-        return Ok(None);
-    }
-    if same.is_none() {
-        same = older_with(asker, &choice.older, &bare.digest).await?;
-    }
-    match same {
-        Some(tag) => {
-            choice.left.push(Left {
-                tag: bare.tag,
-                digest: Some(bare.digest),
-                reason: Reason::SameImage(tag),
-            });
-            Ok(None)
-        }
-        None => Ok(Some(bare)),
-    }
+    let same = arranged.iter().find(|found| found.digest == bare.digest);
+    let reason = match same {
+        Some(found) => Some(Reason::SameImage(found.tag.clone())),
+        None if listing.is_bare_alone() && !arranged.is_empty() => Some(Reason::Bare),
+        None => among(asker, &choice.older, &bare.digest).await?,
+    };
+    let Some(reason) = reason else { return Ok(Some(bare)) };
+    choice.left.push(Left { tag: bare.tag, digest: Some(bare.digest), reason });
+    Ok(None)
 }
 
-async fn older_with(
-    asker: &Asker<'_>,
-    older: &[Candidate],
-    digest: &Digest,
-) -> Result<Option<String>, Error> {
-    for some in older.chunks(asker.parallel) {
+/// Looks for the image among older versions.
+async fn among(asker: &Asker<'_>, older: &[Candidate], digest: &Digest) -> Result<Option<Reason>, Error> {
+    let looked = &older[..older.len().min(MOST_OLDER)];
+    for some in looked.chunks(asker.parallel) {
         let tags: Vec<String> = some.iter().map(|candidate| candidate.tag.clone()).collect();
         let heads = asker.heads(&tags).await?;
         if let Some(place) = heads.iter().position(|head| matches!(head, Head::At(found) if found == digest))
         {
-            return Ok(tags.get(place).cloned());
+            return Ok(tags.get(place).cloned().map(Reason::SameImage));
         }
     }
-    Ok(None)
+    Ok((older.len() > MOST_OLDER).then_some(Reason::LeftBehind(MOST_OLDER)))
 }

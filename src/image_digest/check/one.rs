@@ -1,6 +1,7 @@
 //! One tag: a ping and a HEAD, and a second HEAD only when it moved.
 
 use super::ask::Asker;
+use super::gates::Verdict;
 use super::{Report, gates, image, left, missing, nothing_else};
 use crate::image::Digest;
 use crate::image_digest::listing::Found;
@@ -49,10 +50,11 @@ async fn gated(
 ) -> Result<Report, Error> {
     let found = Found { tag: tag.to_owned(), key: Key::Place(0), digest: current };
     let mut report = versions(before, None);
-    for judged in gates::judge(asker, &rules.gates, vec![found]).await? {
-        match judged {
-            Ok(found) => report.versions.push(Version::of(tag, &found.digest)),
-            Err(stopped) => report.left.push(stopped),
+    for verdict in gates::judge(asker, &rules.gates, vec![found]).await? {
+        match verdict {
+            Verdict::Passed(found) => report.versions.push(Version::of(tag, &found.digest)),
+            Verdict::Stopped(left) => report.left.push(left),
+            Verdict::Broken(_, error) => return Err(asker.failed(tag, error)),
         }
     }
     Ok(report)

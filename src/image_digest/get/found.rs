@@ -27,7 +27,7 @@ pub(super) struct Image {
 enum Missing {
     /// The digest names something else.
     Other,
-    /// The index has none for this platform.
+    /// It is an index without one for this platform.
     Platform(Platform),
 }
 
@@ -61,6 +61,11 @@ impl Found {
 
     pub(super) fn image(&self) -> Option<&Image> {
         self.image.as_ref().ok()
+    }
+
+    /// Returns whether it is an index that has images, and none for the wanted platform.
+    pub(super) fn lacks_platform(&self) -> bool {
+        matches!(self.image, Err(Missing::Platform(_)))
     }
 
     /// Returns the reason why [`Found::image`] has none.

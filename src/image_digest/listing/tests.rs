@@ -109,11 +109,32 @@ fn ordered_tags_are_those_with_a_place_in_the_order() {
             "main-abc-7",
         ),
         (r#""order": "semver", "semver_constraint": "<2""#, "1.0 2.0 1.5-rc", "1.0"),
+        (r#""order": "semver", "tag_regex": "^v(.*)-jdk$""#, "v1.0-jdk v1.1-rc.1-jdk 1.0", "v1.0-jdk"),
         (
-            r#""order": "semver", "tag_regex": "^v(.*)-jdk$""#,
-            "v1.0-jdk v1.1-rc.1-jdk 1.0",
+            r#""order": "semver", "tag_regex": "^v(.*)-jdk$", "pre_releases": true"#,
+            "v1.0-jdk v1.1-rc.1-jdk v1.1-dev.1-jdk",
             "v1.0-jdk v1.1-rc.1-jdk",
         ),
+        (
+            r#""order": "semver", "pre_releases": true"#,
+            "1.0 2.0-rc.1 2.0 3.0-rc1",
+            "1.0 2.0-rc.1 2.0 3.0-rc1",
+        ),
+        (
+            r#""order": "semver", "pre_releases": true, "pre_release_prefixes": ["dev"]"#,
+            "1.0-dev-1 1.0-build 1.0-rc.1",
+            "1.0-dev-1 1.0-rc.1",
+        ),
+        (r#""order": "semver""#, "1.0 2.0-rc.1 20240101", "1.0 20240101"),
+        (r#""order": "semver", "strict_versions": true"#, "1.0 20240101", "1.0"),
+        (r#""order": "semver", "variant": "alpine""#, "1.0 1.1-alpine 1.2-rc.1-alpine alpine", "1.1-alpine"),
+        (r#""order": "timestamp", "variant": "slim""#, "20240101 20240102-slim slim", "20240102-slim"),
+        (
+            r#""order": "numeric", "variant": "slim", "tag_regex": "^main-([0-9]+)""#,
+            "main-1 main-2-slim 3-slim",
+            "main-2-slim",
+        ),
+        (r#""order": "numeric", "variant": "slim", "tag_regex": "^[0-9]""#, "1 2-slim", "2-slim"),
         (r#""order": "timestamp""#, "20240101 20241301 latest", "20240101"),
     ] {
         assert_eq!(chosen(keys, tags), wanted, "{keys} of {tags}");

@@ -64,6 +64,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A file that a key names cannot be read.
+    #[error("failed to read `{}`, which `params.{key}` names", path.display())]
+    Input {
+        /// The key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file says nothing of use.
     #[error("`{}` {problem}", path.display())]
     File {
@@ -156,6 +167,9 @@ impl Explain for Error {
             }
             Self::Tag { .. } => {
                 "a tag has at most 128 letters, digits, `_`, `.` and `-`, and no `.` or `-` in front"
+            }
+            Self::Input { .. } => {
+                "it is a file below the inputs of the put, and its path begins with the name of one: `built/tags`"
             }
             Self::Pattern { .. } => {
                 "`*`, `?` and `[a-z]` match within one part of a path, `\\` takes the next character as it is"

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::image::Digest;
+use crate::image::{Digest, size};
 use crate::registry::digest_of;
 
 /// More manifests than these are in no index that somebody made on purpose.
@@ -34,6 +34,7 @@ pub(super) struct Descriptor {
     /// Its name.
     pub(super) digest: Digest,
     /// How many bytes it has.
+    #[serde(deserialize_with = "size")]
     pub(super) size: u64,
     /// The content itself, in base64, where it is small.
     #[serde(default)]

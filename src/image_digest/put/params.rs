@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::Error;
 use crate::image::Digest;
-use crate::registry::{is_tag, or_default, with_access_keys};
+use crate::registry::{is_tag, or_default, or_nothing, with_access_keys};
 
 /// The `params` of a put.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -16,14 +16,14 @@ pub struct PutParams {
     #[schemars(with = "String")]
     pub image: String,
     /// The image to promote, from another repository or the same.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub from: Option<PutFrom>,
     /// A file with the digest of the image to promote: `digest` or `image` of an earlier get.
     #[serde(default, deserialize_with = "or_default")]
     #[schemars(with = "String")]
     pub digest_file: String,
     /// Carry the signatures, attestations and other referrers of a promoted image along.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub with_signatures: Option<bool>,
     /// A semantic version; its tag is written in full, with the source's variant.
     #[serde(default, deserialize_with = "or_default")]
@@ -53,7 +53,7 @@ pub struct PutFrom {
     #[schemars(with = "String")]
     pub repository: String,
     /// Its digest.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub digest: Option<Digest>,
     /// Its tag.
     #[serde(default, deserialize_with = "or_default")]
@@ -204,6 +204,10 @@ mod tests {
         let value = json!({"image": "a", "from": null, "digest_file": "", "version": null, "bump_aliases": null,
             "additional_tags": "", "tag_prefix": "", "with_signatures": null});
         assert!(matches!(params(value).wanted(), Ok(Wanted::Push { .. })));
+        let value = json!({"image": "a", "from": "", "with_signatures": "", "bump_aliases": ""});
+        assert!(matches!(params(value).wanted(), Ok(Wanted::Push { .. })));
+        let value = json!({"from": {"tag": "1", "digest": "", "insecure": ""}});
+        assert!(matches!(params(value).wanted(), Ok(Wanted::Promote { .. })));
     }
 
     #[test]

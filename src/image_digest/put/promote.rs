@@ -39,7 +39,7 @@ impl Origins {
         let (named, reference) = match which {
             Which::Reference(reference) => (None, reference.clone()),
             Which::File(path) => {
-                let (full, text) = small_file(context, path)?;
+                let (full, text) = small_file(context, "digest_file", path)?;
                 let (repository, digest) = digest_of_file(&text).ok_or_else(|| Error::File {
                     path: full,
                     problem: "names no digest".to_owned(),

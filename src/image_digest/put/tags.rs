@@ -71,7 +71,7 @@ pub(super) fn bumped(version: &Semver, variant: &str, present: &[String]) -> Res
 
 /// Returns the tags of a file's text; `path` is for messages.
 pub(super) fn additional(text: &str, prefix: &str, path: &str) -> Result<Vec<String>, Error> {
-    let origin = format!("of `{path}`");
+    let origin = format!("in `{path}`, which `params.additional_tags` names");
     text.split_whitespace().map(|word| checked(format!("{prefix}{word}"), &origin)).collect()
 }
 
@@ -134,6 +134,6 @@ mod tests {
         assert_eq!(additional(" a\tb\r\n\nc ", "ci-", "tags").unwrap(), ["ci-a", "ci-b", "ci-c"]);
         assert!(additional("\n", "", "tags").unwrap().is_empty());
         let error = additional("ok not/ok", "", "tags").unwrap_err().to_string();
-        assert_eq!(error, "`not/ok`, of `tags`, is not a tag");
+        assert_eq!(error, "`not/ok`, in `tags`, which `params.additional_tags` names, is not a tag");
     }
 }

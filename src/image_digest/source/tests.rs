@@ -53,6 +53,31 @@ fn empty_value_of_a_key_asks_for_nothing() {
 }
 
 #[test]
+fn empty_text_asks_for_nothing_whatever_the_key_holds() {
+    let schema = schemars::schema_for!(Source).to_value();
+    let keys = schema["properties"].as_object().unwrap().keys().filter(|key| *key != "repository");
+    let usual = format!("{:?}", source(r#"{"repository": "app"}"#).unwrap());
+    for key in keys {
+        for empty in [r#""""#, "null"] {
+            let read = source(&format!(r#"{{"repository": "app", "{key}": {empty}}}"#));
+            let read = read.unwrap_or_else(|error| panic!("{key}: {empty}: {error}"));
+            assert_eq!(format!("{read:?}"), usual, "{key}: {empty}");
+        }
+    }
+}
+
+#[test]
+fn empty_text_in_a_list_is_not_there() {
+    for key in ["allow_tags", "deny_tags", "platforms", "ca_certs", "aws_role_arns", "registry_mirrors"] {
+        let read = source(&format!(r#"{{"repository": "app", "{key}": ["", null]}}"#)).unwrap();
+        let usual = source(r#"{"repository": "app"}"#).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{usual:?}"), "{key}");
+    }
+    let none = source(r#"{"repository": "app", "deny_tags": []}"#).unwrap();
+    assert_eq!(none.deny_tags.map(|list| list.len()), Some(0));
+}
+
+#[test]
 fn wrong_value_is_named_by_its_key() {
     for (key, value, words) in [
         ("tag_regex", r#""(""#, "`(` is not a regular expression: unclosed group"),
@@ -65,7 +90,9 @@ fn wrong_value_is_named_by_its_key() {
         ("on_missing", r#""fail""#, "unknown variant `fail`, expected `error` or `wait`"),
         ("max_tags", "0", "expected a nonzero"),
         ("minimum_age", r#""1 day""#, "`1 day` is not a duration: write it like `90s`"),
+        // What is empty on purpose is no signature gate by mistake.
         ("verify", "{}", "missing field `cosign`"),
+        ("verify", r#"{"cosign": {}}"#, "missing field `keys`"),
         ("verify", r#"{"cosign": {"kyes": []}}"#, "unknown field `kyes`, expected `keys`"),
         ("platform", r#"{"os": 1}"#, "invalid type: integer `1`, expected a string"),
         ("platforms", r#"["linux"]"#, "`linux` is not a platform: write it like `linux/arm64`"),
