@@ -105,10 +105,19 @@ impl Lab {
     /// # Errors
     /// There is no such part, or it does not come back.
     pub fn restart(&self, name: &str) -> anyhow::Result<()> {
+        self.restart_with(name, &[])
+    }
+
+    /// Does the same, with more in the part's environment until it is started again.
+    ///
+    /// # Errors
+    /// There is no such part, or it does not come back.
+    pub fn restart_with(&self, name: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
         let data = Place::new(&self.checkout)?.data();
         let marker = record::restart(&data, name);
         let pid = self.part(name)?;
-        std::fs::write(&marker, "").with_context(|| format!("failed to write `{}`", marker.display()))?;
+        let lines: String = environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        std::fs::write(&marker, lines).with_context(|| format!("failed to write `{}`", marker.display()))?;
         kill_process(pid, Signal::KILL).with_context(|| format!("failed to kill `{name}`"))?;
         let deadline = Instant::now() + COMES_BACK;
         // The marker goes when the part was started again; before that its record is the old one.

@@ -1,10 +1,11 @@
 //! kpack in the lab, where `lab up --with kpack` asks for it: the real controller, the images that it runs builds
-//! with, and what it builds from. No webhook runs: objects are read and written as v1alpha2 only.
+//! with, what it builds from, and the webhook by which objects are checked, and read and written as v1alpha1 too.
 
 mod build;
 mod images;
 mod manifests;
 mod source;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,9 @@ use super::progress::Progress;
 /// The name of the controller's part, of its program and of its kubeconfig.
 pub(crate) const CONTROLLER: &str = "kpack-controller";
 
+/// The same of the webhook.
+pub(crate) const WEBHOOK: &str = "kpack-webhook";
+
 /// Where the programs and the definitions are inside the lab.
 pub(crate) const PROGRAMS: &str = "/run/lab/kpack";
 
@@ -31,6 +35,9 @@ const GIT_PORT: u16 = 8418;
 
 /// The port that the controller opens when it has seen every object.
 const CONTROLLER_PORT: u16 = 8008;
+
+/// The port on which the API server asks the webhook.
+const WEBHOOK_PORT: u16 = 8443;
 
 /// The repository that the sample apps are built from.
 const REPOSITORY: &str = "cnb-springboot.git";
@@ -76,24 +83,29 @@ pub(crate) const PACKAGES: [Package; 2] =
 /// The parts; they start when the cluster's own are there.
 pub(crate) fn parts(ports: Ports) -> Vec<Part> {
     let image = |name: &str| images::reference(ports, name, build::version());
-    let environment = [
-        ("SYSTEM_NAMESPACE", "kpack".to_owned()),
-        ("SYSTEM_SERVICE_ACCOUNT", "controller".to_owned()),
-        ("METRICS_DOMAIN", "kpack.io".to_owned()),
-        ("CONFIG_LOGGING_NAME", "config-logging".to_owned()),
-        ("CONFIG_OBSERVABILITY_NAME", "config-observability".to_owned()),
-        ("PROFILING_PORT", CONTROLLER_PORT.to_string()),
-        ("BUILD_INIT_IMAGE", image("build-init")),
-        ("REBASE_IMAGE", image("rebase")),
-        ("COMPLETION_IMAGE", image("completion")),
-    ];
-    let controller = Part {
-        name: CONTROLLER,
-        program: CONTROLLER,
-        arguments: vec![format!("-kubeconfig={INSIDE}/{CONTROLLER}.kubeconfig")],
-        environment: environment.into(),
-        ready: Ready::Port(CONTROLLER_PORT),
-    };
+    let controller = own(
+        CONTROLLER,
+        CONTROLLER_PORT,
+        [
+            ("SYSTEM_SERVICE_ACCOUNT", "controller".to_owned()),
+            ("PROFILING_PORT", CONTROLLER_PORT.to_string()),
+            ("BUILD_INIT_IMAGE", image("build-init")),
+            ("BUILD_WAITER_IMAGE", image("build-waiter")),
+            ("REBASE_IMAGE", image("rebase")),
+            ("COMPLETION_IMAGE", image("completion")),
+        ],
+    );
+    let webhook = own(
+        WEBHOOK,
+        WEBHOOK_PORT,
+        [
+            ("WEBHOOK_PORT", WEBHOOK_PORT.to_string()),
+            ("PROFILING_PORT", (CONTROLLER_PORT + 1).to_string()),
+            ("METRICS_PROMETHEUS_PORT", (CONTROLLER_PORT + 2).to_string()),
+            // It only names the one that holds the lease.
+            ("POD_NAME", WEBHOOK.to_owned()),
+        ],
+    );
     let git = Part {
         name: "git-server",
         program: "busybox",
@@ -105,7 +117,24 @@ pub(crate) fn parts(ports: Ports) -> Vec<Part> {
         environment: Vec::new(),
         ready: Ready::Port(GIT_PORT),
     };
-    vec![controller, git]
+    vec![controller, webhook, git]
+}
+
+/// One of kpack's own programs, by the name of its part.
+fn own<const N: usize>(name: &'static str, port: u16, environment: [(&'static str, String); N]) -> Part {
+    let everywhere = [
+        ("SYSTEM_NAMESPACE", "kpack".to_owned()),
+        ("METRICS_DOMAIN", "kpack.io".to_owned()),
+        ("CONFIG_LOGGING_NAME", "config-logging".to_owned()),
+        ("CONFIG_OBSERVABILITY_NAME", "config-observability".to_owned()),
+    ];
+    Part {
+        name,
+        program: name,
+        arguments: vec![format!("-kubeconfig={INSIDE}/{CONTROLLER}.kubeconfig")],
+        environment: everywhere.into_iter().chain(environment).collect(),
+        ready: Ready::Port(port),
+    }
 }
 
 /// The arguments with which `kubectl` makes kpack's kinds known, before the controller starts.
@@ -158,7 +187,7 @@ mod tests {
     fn the_parts_wait_for_ports_of_their_own_and_name_images_as_pods_pull_them() {
         let parts = parts(Ports { api: 1, plain: 5000, tls: 3, auth: 4 });
         let ports: Vec<_> = parts.iter().filter_map(|part| part.ready.port()).collect();
-        assert_eq!(ports, [8008, 8418]);
+        assert_eq!(ports, [8008, 8443, 8418]);
         let image = parts[0].environment.iter().find(|(name, _)| *name == "REBASE_IMAGE").unwrap();
         assert_eq!(image.1, format!("10.200.0.1:5000/kpack/rebase:{}", build::version()));
     }

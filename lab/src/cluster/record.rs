@@ -42,7 +42,8 @@ impl Record {
     }
 }
 
-/// The file that asks the supervisor to start the part `name` again when it ends, once.
+/// The file that asks the supervisor to start the part `name` again when it ends, once, and with what more in its
+/// environment.
 pub(crate) fn restart(data: &Path, name: &str) -> PathBuf {
     data.join(format!("{name}.restart"))
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::CONTROLLER;
+use super::webhook;
+use super::{CONTROLLER, WEBHOOK};
 use crate::cluster::go::{self, Build, Recipe, Site};
 use crate::cluster::progress::Progress;
 use crate::image::{Entry, Layer};
@@ -21,7 +22,7 @@ const KPACK: &str = "github.com/pivotal/kpack";
 const LIFECYCLE: &str = "github.com/buildpacks/lifecycle";
 
 /// The images' layers that hold a program, in the order in which they are packed.
-pub(super) const LAYERS: [&str; 4] = ["build-init", "completion", "rebase", "lifecycle"];
+pub(super) const LAYERS: [&str; 5] = ["build-init", "build-waiter", "completion", "rebase", "lifecycle"];
 
 /// The definitions of kpack's kinds, as its module has them.
 const DEFINITIONS: [&str; 10] = [
@@ -36,7 +37,6 @@ const DEFINITIONS: [&str; 10] = [
     "image",
     "sourceresolver",
 ];
-const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: kpack\n";
 
 /// The programs by which the lifecycle is started.
 const PHASES: [&str; 8] =
@@ -58,13 +58,15 @@ fn make(site: &Site<'_>) -> anyhow::Result<()> {
     let values = format!("-X {LIFECYCLE}/cmd.Version={}", lifecycle());
     let lifecycle = ["lifecycle", "launcher"].map(|name| format!("{LIFECYCLE}/cmd/{name}"));
     site.build(&Build { tags: "", values: &values, packages: &lifecycle.each_ref().map(String::as_str) })?;
-    let kpack =
-        ["controller", "build-init", "completion", "rebase"].map(|name| format!("{KPACK}/cmd/{name}"));
+    let kpack = ["controller", "webhook", "build-init", "build-waiter", "completion", "rebase"]
+        .map(|name| format!("{KPACK}/cmd/{name}"));
     let values = format!("-X {KPACK}/cmd.Version={0} -X {KPACK}/cmd.Identifer={0}", version());
     site.build(&Build { tags: "", values: &values, packages: &kpack.each_ref().map(String::as_str) })?;
     // A part is found by its program's name.
-    fs::rename(site.bin.join("controller"), site.bin.join(CONTROLLER))
-        .context("failed to name the controller")?;
+    for (program, part) in [("controller", CONTROLLER), ("webhook", WEBHOOK)] {
+        fs::rename(site.bin.join(program), site.bin.join(part))
+            .with_context(|| format!("failed to name the {program}"))?;
+    }
     site.progress().say("packing kpack's images");
     for name in LAYERS {
         pack(&site.bin, name)?;
@@ -77,7 +79,9 @@ fn make(site: &Site<'_>) -> anyhow::Result<()> {
         let text = fs::read(source.join(&file)).with_context(|| format!("kpack's module has no `{file}`"))?;
         fs::write(definitions.join(&file), text).with_context(|| format!("failed to write `{file}`"))?;
     }
-    fs::write(definitions.join("00-namespace.yaml"), NAMESPACE).context("failed to write the namespace")
+    // Read first: the others are in its namespace.
+    fs::write(definitions.join("00-webhook.json"), webhook::surroundings())
+        .context("failed to write the webhook")
 }
 
 /// Packs a program, which is not needed beside its layer.
@@ -117,7 +121,7 @@ pub(super) fn lifecycle() -> &'static str {
 /// The name of the directory for these sources and this compiler.
 fn key(go_version: &str) -> String {
     // What this file makes of the programs is in the cache too.
-    let own = [include_str!("build.rs"), include_str!("images.rs"), go_version];
+    let own = [include_str!("build.rs"), include_str!("images.rs"), include_str!("webhook.rs"), go_version];
     let files = MODULE.iter().flat_map(|(path, text)| [*path, *text]);
     go::key(&format!("kpack-{}", version()), files.chain(own))
 }
@@ -126,7 +130,7 @@ fn is_complete(programs: &Path) -> bool {
     let layers = LAYERS.map(|name| format!("{name}.layer"));
     let definitions = DEFINITIONS.map(|name| format!("definitions/{name}.yaml"));
     let all = layers.iter().chain(&definitions).map(String::as_str);
-    all.chain([CONTROLLER]).all(|name| programs.join(name).exists())
+    all.chain([CONTROLLER, WEBHOOK]).all(|name| programs.join(name).exists())
 }
 
 #[cfg(test)]

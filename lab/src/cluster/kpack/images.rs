@@ -42,7 +42,7 @@ pub(super) async fn publish(programs: &Path, sample: &Path, ports: Ports) -> any
         let layer = Layer::load(name, &programs.join(format!("{name}.layer")))?;
         let (image, tag) = match name {
             "lifecycle" => (lifecycle(layer), build::lifecycle()),
-            _ => (own(layer), build::version()),
+            _ => (own(name, layer), build::version()),
         };
         registry.push(&image, &format!("kpack/{name}"), tag).await?;
     }
@@ -54,9 +54,14 @@ pub(super) async fn publish(programs: &Path, sample: &Path, ports: Ports) -> any
     Ok(())
 }
 
-/// One of kpack's own. The pod names the command.
-fn own(layer: Layer) -> Image {
-    Image::new(Parts { layers: vec![layer], user: NOBODY.to_owned(), ..Parts::default() })
+/// One of kpack's own. The pod names the command, except where it gives it arguments alone.
+fn own(name: &str, layer: Layer) -> Image {
+    Image::new(Parts {
+        layers: vec![layer],
+        entrypoint: vec![format!("/cnb/process/{name}")],
+        user: NOBODY.to_owned(),
+        ..Parts::default()
+    })
 }
 
 /// What the lifecycle says of itself in its own layer.

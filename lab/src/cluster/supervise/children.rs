@@ -105,11 +105,11 @@ impl Children {
     fn note(&self, pid: u32, status: WaitStatus) -> anyhow::Result<()> {
         let mut table = self.table();
         let Some(name) = table.running.remove(&pid) else { return Ok(()) };
-        if self.is_to_be_restarted(&name)
-            && let Some(mut command) = table.commands.remove(&name)
+        if let Ok(environment) = fs::read_to_string(restart(&self.directory, &name))
+            && let Some(mut command) =
+                table.commands.get(&name).map(|command| for_once(command, &environment))
         {
             self.spawn(&mut table, &name, &mut command)?;
-            table.commands.insert(name.clone(), command);
             table.record.parts.insert(name.clone(), State::Starting);
             self.save(&table.record)?;
             // Gone last: whoever asked for it sees `starting` from here on.
@@ -123,10 +123,6 @@ impl Children {
         table.ended.insert(name, how);
         self.changed.notify_all();
         Ok(())
-    }
-
-    fn is_to_be_restarted(&self, name: &str) -> bool {
-        restart(&self.directory, name).exists()
     }
 
     fn spawn(&self, table: &mut Table, name: &str, command: &mut Command) -> anyhow::Result<()> {
@@ -158,6 +154,18 @@ impl Children {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the command of a part with more in its environment, as `NAME=VALUE` lines; the part's own stays as it is.
+fn for_once(command: &Command, environment: &str) -> Command {
+    let own = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut once = Command::new(command.get_program());
+    once.args(command.get_args()).env_clear().envs(own);
+    once.envs(environment.lines().filter_map(|line| line.split_once('=')));
+    if let Some(directory) = command.get_current_dir() {
+        once.current_dir(directory);
+    }
+    once
 }
 
 const SUCCESS: &str = "exit status 0";
