@@ -1,5 +1,7 @@
 //! A Build as far as anything is decided or told from it.
 
+pub mod listed;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::core::dynamic::DynamicObject;
 use serde::Serialize;

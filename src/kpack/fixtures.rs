@@ -100,6 +100,13 @@ pub(crate) fn recorded(name: &str) -> Case {
     Case { object }
 }
 
+/// Returns every Build that was recorded, as the API served it.
+pub(crate) fn every_build() -> Vec<Value> {
+    let all: Value = serde_json::from_str(include_str!("recorded/objects.json")).unwrap();
+    let cases = all.as_object().unwrap().values();
+    cases.map(|case| case["build"].clone()).filter(Value::is_object).collect()
+}
+
 impl Case {
     /// Returns its Build.
     pub(crate) fn build(&self) -> Build {

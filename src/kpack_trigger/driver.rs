@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams, Request};
 use serde_json::Value;
 
 use super::manifest::Manifest;
@@ -14,6 +14,7 @@ use super::order::Order;
 use super::{Error, Version};
 use crate::cluster::{self, Cluster};
 use crate::concourse::Interrupted;
+use crate::kpack::build::listed::List;
 use crate::kpack::{Build, Dialect, Image, Kind, dialect};
 use crate::log::Log;
 
@@ -119,7 +120,7 @@ impl Place {
     ///
     /// When the API server does not list them.
     pub async fn builds(&self) -> Result<Vec<Build>, Error> {
-        let objects = self.list(&format!("={}", self.image)).await?;
+        let objects = self.outline(&format!("={}", self.image)).await?;
         let mut builds: Vec<Build> = objects.iter().map(|object| Build::of(object, self.dialect())).collect();
         Build::sort(&mut builds);
         Ok(builds)
@@ -131,7 +132,7 @@ impl Place {
     ///
     /// When the API server does not list them.
     pub async fn all_builds(&self) -> Result<Vec<(String, Build)>, Error> {
-        let objects = self.list("").await?;
+        let objects = self.outline("").await?;
         let dialect = self.dialect();
         let image = |object: &DynamicObject| {
             object.metadata.labels.as_ref().and_then(|labels| labels.get(&dialect.key("image"))).cloned()
@@ -163,16 +164,35 @@ impl Place {
         Ok(None)
     }
 
-    /// Lists Builds; `selector` goes on after the label of the Image's name.
+    /// Lists Builds as they are served; `selector` goes on after the label of the Image's name.
     async fn list(&self, selector: &str) -> Result<Vec<DynamicObject>, cluster::Error> {
-        let namespace = &self.cluster.namespace;
-        let doing = format!("list builds in `{namespace}`");
         self.ask(async |dialect| {
             let parameters = ListParams::default().labels(&format!("{}{selector}", dialect.key("image")));
             let listed = self.api(Kind::Build, dialect).list(&parameters).await;
-            listed.map(|list| list.items).map_err(|error| self.cluster.describe(error, &doing))
+            listed.map(|list| list.items).map_err(|error| self.cluster.describe(error, &self.listing()))
         })
         .await
+    }
+
+    /// Lists Builds with no more than a [`Build`] is read from: of many that is far less.
+    async fn outline(&self, selector: &str) -> Result<Vec<DynamicObject>, cluster::Error> {
+        let listed = self.ask(async |dialect| {
+            let parameters = ListParams::default().labels(&format!("{}{selector}", dialect.key("image")));
+            let path = self.api(Kind::Build, dialect).resource_url().to_owned();
+            let doing = self.listing();
+            let unusable = |why: &dyn std::fmt::Display| cluster::Error::Unexpected {
+                doing: doing.clone(),
+                why: why.to_string(),
+            };
+            let request = Request::new(path).list(&parameters).map_err(|error| unusable(&error))?;
+            let listed = self.cluster.client.request::<List>(request).await;
+            listed.map_err(|error| self.cluster.describe(error, &doing))
+        });
+        Ok(listed.await?.items.into_iter().map(DynamicObject::from).collect())
+    }
+
+    fn listing(&self) -> String {
+        format!("list builds in `{}`", self.cluster.namespace)
     }
 
     /// Reads the Image.
