@@ -41,7 +41,7 @@ images: build ## build the resource images as OCI archives in dist/ and check wh
 lint: ## check format, lints, documentation and dependencies
 	@tests/run lint
 
-bench: ## measure a check, a get and many versions beside crane and skopeo, and, as root on Linux, a rollout on the lab beside kubectl
+bench: ## measure a check, a get and many versions beside crane and skopeo, and, as root on Linux, a rollout and the builds of kpack on the lab beside kubectl
 	@lab/prepare machine
 	@$(MAKE) --no-print-directory build
 	@lab/prepare bench lab
@@ -50,6 +50,7 @@ bench: ## measure a check, a get and many versions beside crane and skopeo, and,
 	@bench/get
 	@bench/versions
 	@bench/rollout/run
+	@bench/kpack/run
 
 lab-up: ## start the local cluster and registries and print how to use them (WITH=kpack starts kpack too)
 	@lab/prepare machine

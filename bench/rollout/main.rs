@@ -18,6 +18,7 @@ use tokio::process::Command;
 use crate::cost::{crowd, most_resident};
 use crate::counter::Counter;
 use crate::fake_node::FakeNode;
+use crate::table::{Cell, Table};
 use crate::world::{App, Shape, World};
 
 #[path = "../../tests/cluster/cost.rs"]
@@ -26,13 +27,15 @@ mod cost;
 mod counter;
 #[path = "../../tests/cluster/fake_node.rs"]
 mod fake_node;
+#[path = "../table.rs"]
+mod table;
 #[path = "../../tests/cluster/world.rs"]
 mod world;
 
 /// What is measured, unless the first argument names another: not what `cargo` builds beside this.
 const ROLLWAY: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/x86_64-unknown-linux-musl/release/rollway");
-const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/rollout.txt");
+const REPORT: &str = "rollout.txt";
 /// The deadline that kubectl's verdict waits for; the API's default is 600.
 const DEADLINE: u32 = 30;
 /// How long kubectl is waited for beyond that.
@@ -61,12 +64,11 @@ async fn main() {
     let rollway = rollway();
     assert!(Path::new(&rollway).exists(), "{rollway} is not built: `make build` builds it");
     let world = World::connect().await;
-    let mut table = Table::default();
+    let mut table = Table::of(["kubectl", "rollway"]);
     lanes(&world, &mut table).await;
     verdicts(&world, &mut table).await;
     crowded(&world, &mut table).await;
-    std::fs::create_dir_all(Path::new(REPORT).parent().unwrap()).unwrap();
-    std::fs::write(REPORT, &table.text).unwrap();
+    table.save(REPORT);
 }
 
 fn rollway() -> String {
@@ -93,7 +95,7 @@ async fn lanes(world: &World, table: &mut Table) {
     let [theirs, ours] = &lost[..] else { unreachable!("there are two arms") };
     table.head("one rollout of 3 pods that die at once on SIGTERM, under load");
     for (their, our) in theirs.0.iter().zip(&ours.0) {
-        table.row(&format!("lost, {}", our.name), Cell::of(their), Cell::of(our));
+        table.row(&format!("lost, {}", our.name), lane(their), lane(our));
     }
     table.row("seconds", Cell::seconds(theirs.1), Cell::seconds(ours.1));
     table.row("API requests", Cell::count(theirs.2), Cell::count(ours.2));
@@ -144,7 +146,7 @@ async fn verdicts(world: &World, table: &mut Table) {
             all.push(seconds);
             app.remove().await;
         }
-        table.row(fault, Cell::verdict(all[0]), Cell::verdict(all[1]));
+        table.row(fault, verdict(all[0]), verdict(all[1]));
     }
 }
 
@@ -224,55 +226,14 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// A number and how it is written.
-struct Cell(f64, String);
-
-impl Cell {
-    fn of(lane: &LaneReport) -> Self {
-        Self(lane.lost as f64, format!("{} of {}", lane.lost, lane.requests))
-    }
-
-    fn seconds(seconds: f64) -> Self {
-        Self(seconds, format!("{seconds:.1} s"))
-    }
-
-    /// Seconds to a verdict that nobody waited for beyond the longest.
-    fn verdict(seconds: f64) -> Self {
-        if seconds < LONGEST.as_secs_f64() {
-            return Self::seconds(seconds);
-        }
-        Self(seconds, format!("> {} s", LONGEST.as_secs()))
-    }
-
-    fn count(count: usize) -> Self {
-        Self(count as f64, count.to_string())
-    }
-
-    fn memory(kibibytes: u64) -> Self {
-        Self(kibibytes as f64, format!("{:.1} MiB", kibibytes as f64 / 1024.0))
-    }
+fn lane(lane: &LaneReport) -> Cell {
+    Cell(lane.lost as f64, format!("{} of {}", lane.lost, lane.requests))
 }
 
-/// Rows on stdout and in the report.
-#[derive(Default)]
-struct Table {
-    text: String,
-}
-
-impl Table {
-    fn head(&mut self, title: &str) {
-        self.line(&format!("\n{title}\n{:<34} {:>16} {:>16} {:>8}", "", "kubectl", "rollway", "ratio"));
+/// Seconds to a verdict that nobody waited for beyond the longest.
+fn verdict(seconds: f64) -> Cell {
+    if seconds < LONGEST.as_secs_f64() {
+        return Cell::seconds(seconds);
     }
-
-    fn row(&mut self, what: &str, Cell(their, theirs): Cell, Cell(our, ours): Cell) {
-        let ratio = if their > 0.0 { format!("{:.2}", our / their) } else { "–".to_owned() };
-        self.line(&format!("{what:<34} {theirs:>16} {ours:>16} {ratio:>8}"));
-    }
-
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
-        // Nobody reads it where it cannot be written; the report has it too.
-        let _ = writeln!(std::io::stdout(), "{line}");
-    }
+    Cell(seconds, format!("> {} s", LONGEST.as_secs()))
 }

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use kube::Client;
 use serde_json::{Value, json};
@@ -60,14 +61,25 @@ impl Drop for Counter {
     }
 }
 
+/// Returns the verb of a request, as roles name it, except that a POST and a PUT keep their names.
+fn verb(parts: &Parts) -> String {
+    let query = parts.uri.query().unwrap_or_default();
+    if query.contains("watch=true") || query.contains("watch=1") {
+        return "watch".to_owned();
+    }
+    let mut path = parts.uri.path().trim_matches('/').split('/');
+    let version = if path.next() == Some("apis") { path.nth(1) } else { path.next() };
+    // A collection: of the cluster, or of a namespace.
+    let is_collection = version.is_some() && matches!(path.count(), 1 | 3);
+    if parts.method == "GET" && is_collection {
+        return "list".to_owned();
+    }
+    parts.method.as_str().to_lowercase()
+}
+
 async fn forward(State((client, counts)): State<(Client, Counts)>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let query = parts.uri.query().unwrap_or_default();
-    let verb = if query.contains("watch=true") || query.contains("watch=1") {
-        "watch".to_owned()
-    } else {
-        parts.method.as_str().to_lowercase()
-    };
+    let verb = verb(&parts);
     *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(verb).or_default() += 1;
     for header in ["authorization", "host", "connection"] {
         parts.headers.remove(header);

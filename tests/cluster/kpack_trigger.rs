@@ -1,180 +1,19 @@
 //! The `kpack-trigger` resource on a real kpack: triggers in every state of a build, failures of every
 //! step, and what happens to builds, Images and the API server meanwhile.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
-use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use rollway_lab::cluster::{Kpack, Lab};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::kpack_yard::{KPACK_TRIGGER, Yard, assert_says, condition, sleeping, version};
 use crate::proxy::{Line, Proxy};
-use crate::world::{Ended, PATIENCE, Put, World};
+use crate::world::Put;
 
-/// The executable.
-const KPACK_TRIGGER: &str = env!("CARGO_BIN_EXE_kpack-trigger");
 /// The annotation that asks for a build.
 const TRIGGER: &str = "image.kpack.io/additionalBuildNeeded";
-
-/// A namespace with a builder that can build, and the way to it.
-struct Yard {
-    world: World,
-    kpack: Kpack,
-    namespace: String,
-}
-
-fn resource(kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("kpack.io", "v1alpha2", kind))
-}
-
-impl Yard {
-    /// Makes the namespace, and waits until its builder is ready.
-    async fn open() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let world = World::connect().await;
-        let lab = Lab::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let kpack = lab.kpack.expect("the lab has no kpack: `lab up --with kpack` starts one");
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let namespace = format!("trigger-{}-{number}", std::process::id());
-        let yard = Self { world, kpack, namespace };
-        let object = json!({"metadata": {"name": yard.namespace}});
-        let namespaces: Api<Namespace> = Api::all(yard.client());
-        namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-        let account = json!({"metadata": {"name": "builder"}});
-        let accounts: Api<ServiceAccount> = Api::namespaced(yard.client(), &yard.namespace);
-        accounts.create(&PostParams::default(), &serde_json::from_value(account).unwrap()).await.unwrap();
-        let registry = &yard.kpack.registry;
-        let image = |name: &str| json!({"image": format!("{registry}/kpack/{name}")});
-        yard.cluster_wide("ClusterStore", json!({"sources": [image("java:11.0.5")]})).await;
-        let stack = json!({"id": "io.buildpacks.stacks.jammy", "buildImage": image("build:1"), "runImage": image("run:1")});
-        yard.cluster_wide("ClusterStack", stack).await;
-        let builder = json!({
-            "tag": format!("{registry}/trigger/builder"), "serviceAccountName": "builder",
-            "stack": {"kind": "ClusterStack", "name": "trigger"}, "store": {"kind": "ClusterStore", "name": "trigger"},
-            "order": [{"group": [{"id": "lab/java"}]}],
-        });
-        yard.apply("Builder", "builder", builder).await;
-        yard.until("a builder", "Builder", "builder", |it| condition(it, "Ready") == "True").await;
-        yard
-    }
-
-    fn client(&self) -> Client {
-        self.world.client.clone()
-    }
-
-    fn api(&self, kind: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client(), &self.namespace, &resource(kind))
-    }
-
-    async fn cluster_wide(&self, kind: &str, spec: Value) {
-        let api: Api<DynamicObject> = Api::all_with(self.client(), &resource(kind));
-        let object = json!({"apiVersion": "kpack.io/v1alpha2", "kind": kind, "metadata": {"name": "trigger"}, "spec": spec});
-        api.patch("trigger", &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
-    }
-
-    async fn apply(&self, kind: &str, name: &str, spec: Value) {
-        let object = json!({"apiVersion": "kpack.io/v1alpha2", "kind": kind, "metadata": {"name": name}, "spec": spec});
-        let parameters = PatchParams::apply("test").force();
-        self.api(kind).patch(name, &parameters, &Patch::Apply(&object)).await.unwrap();
-    }
-
-    /// Makes an Image that is built from Git, and `extra` on top.
-    async fn image(&self, name: &str, extra: Value) {
-        let mut spec = json!({
-            "tag": format!("{}/{}/{name}", self.kpack.registry, self.namespace), "serviceAccountName": "builder",
-            "builder": {"kind": "Builder", "name": "builder"},
-            "source": {"git": {"url": self.kpack.git, "revision": "testing"}},
-        });
-        for (key, value) in extra.as_object().into_iter().flatten() {
-            spec[key] = value.clone();
-        }
-        self.apply("Image", name, spec).await;
-    }
-
-    /// Makes an Image and waits until its first build has succeeded.
-    async fn built(&self, name: &str, extra: Value) {
-        self.image(name, extra).await;
-        self.until("a first build", "Image", name, |it| condition(it, "Ready") == "True").await;
-    }
-
-    async fn until(&self, what: &str, kind: &str, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        let started = Instant::now();
-        loop {
-            let found = self.api(kind).get_opt(name).await.unwrap();
-            let found = found.map(|it| serde_json::to_value(it).unwrap()).unwrap_or_default();
-            if is_so(&found) {
-                return found;
-            }
-            assert!(started.elapsed() < PATIENCE, "no {what} within {PATIENCE:?}: {found:#}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Waits until no build pod is left: kpack takes one of the same name for that of a new build.
-    async fn until_no_pods(&self) {
-        let pods: Api<Pod> = Api::namespaced(self.client(), &self.namespace);
-        let started = Instant::now();
-        while !pods.list(&ListParams::default()).await.unwrap().items.is_empty() {
-            assert!(started.elapsed() < PATIENCE, "build pods are left after {PATIENCE:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn source(&self, image: &str) -> Value {
-        json!({"kubeconfig": self.world.kubeconfig, "namespace": self.namespace, "image": image})
-    }
-
-    async fn start(&self, image: &str, params: Value) -> Put {
-        Put::start(KPACK_TRIGGER, "out", json!({"source": self.source(image), "params": params})).await
-    }
-
-    async fn put(&self, image: &str, params: Value) -> Ended {
-        self.start(image, params).await.end().await
-    }
-
-    async fn check(&self, image: &str, version: &Value) -> Value {
-        let mut request = json!({"source": self.source(image)});
-        if !version.is_null() {
-            request["version"] = version.clone();
-        }
-        let ended = Put::start(KPACK_TRIGGER, "check", request).await.end().await;
-        assert!(ended.success, "{ended:#?}");
-        serde_json::from_str(&ended.stdout).unwrap()
-    }
-
-    async fn close(self) {
-        let namespaces: Api<Namespace> = Api::all(self.client());
-        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
-    }
-}
-
-fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
-    let conditions = object["status"]["conditions"].as_array();
-    let found = conditions.into_iter().flatten().find(|it| it["type"] == kind);
-    found.and_then(|it| it["status"].as_str()).unwrap_or_default()
-}
-
-fn version(ended: &Ended) -> Value {
-    assert!(ended.success, "{ended:#?}");
-    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
-    answer["version"].clone()
-}
-
-#[track_caller]
-fn assert_says(ended: &Ended, words: &[&str]) {
-    for words in words {
-        assert!(ended.stderr.contains(words), "`{words}` is not in {ended:#?}");
-    }
-}
-
-fn sleeping(seconds: u32) -> Value {
-    json!({"env": [{"name": "LAB_SLEEP", "value": seconds.to_string()}]})
-}
 
 #[tokio::test]
 #[ignore = "needs the lab with kpack"]

@@ -17,6 +17,7 @@ mod images;
 mod killed;
 mod kpack_fleet;
 mod kpack_trigger;
+mod kpack_yard;
 mod lies;
 mod prometheus;
 mod proxy;
