@@ -79,6 +79,15 @@ pub fn is_over(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
+/// Returns whether kpack itself ended the pod. Beside sidecars, which never end, it sets a deadline of one second once
+/// the last step has ended: the pod's phase and reason then tell nothing of the build.
+#[must_use]
+pub fn is_dismissed(pod: &Pod) -> bool {
+    let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+    let last = steps(pod).pop();
+    deadline == Some(1) && last.is_some_and(|step| matches!(step.progress, Progress::Ended { .. }))
+}
+
 /// Returns the step that failed.
 #[must_use]
 pub fn failed(pod: &Pod) -> Option<Step> {

@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::kpack::steps::{self, Progress};
+use crate::kpack::steps::{self, Progress, Step};
 use crate::kpack::{Build, one_line};
 
 /// Whose fault it is.
@@ -67,8 +67,15 @@ const TALKING: [&str; 6] = ["prepare", "analyze", "restore", "export", "rebase",
 /// Explains the failure of `build`; `pod` is its own, where it may be seen.
 #[must_use]
 pub fn explain(build: &Build, pod: Option<&Pod>) -> Cause {
-    let message = unframed(&build.condition.message);
     let ended = pod.and_then(steps::failed);
+    let is_dismissed = pod.is_some_and(steps::is_dismissed);
+    let message = match &ended {
+        // kpack repeats the words of the deadline that it set itself.
+        Some(Step { name, progress: Progress::Ended { code, .. } }) if is_dismissed => {
+            format!("step {name} ended with exit code {code}")
+        }
+        _ => unframed(&build.condition.message),
+    };
     let step = ended.as_ref().map(|step| step.name.clone()).or_else(|| framed_step(&build.condition.message));
     let word = pod.and_then(|pod| pod.status.as_ref()?.reason.clone()).unwrap_or_default();
     let of = |class, hint: &str| Cause {
@@ -83,7 +90,8 @@ pub fn explain(build: &Build, pod: Option<&Pod>) -> Cause {
             "the cluster took the build's pod away: build again (`retry` does)",
         );
     }
-    if word == "DeadlineExceeded" || message.contains("longer than the specified deadline") {
+    let is_late = word == "DeadlineExceeded" || message.contains("longer than the specified deadline");
+    if is_late && !is_dismissed {
         return of(
             Class::Time,
             "raise `spec.build.buildTimeout` of the Image, or find what the step waited for",

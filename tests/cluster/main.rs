@@ -16,6 +16,7 @@ mod faults;
 mod images;
 mod killed;
 mod kpack_fleet;
+mod kpack_sidecar;
 mod kpack_trigger;
 mod kpack_yard;
 mod lies;

@@ -78,3 +78,28 @@ fn a_network_fault_in_the_words_of_an_application_is_no_fault_of_the_network() {
     build.condition.message = "Error: Container export terminated with error connection refused".to_owned();
     assert_eq!(explain(&build, None).class, Class::Infrastructure);
 }
+
+#[test]
+fn the_deadline_that_kpack_sets_beside_sidecars_is_not_why_a_build_failed() {
+    let mut build = mk_failed(1);
+    build.condition.message =
+        "Error: Pod was active on the node longer than the specified deadline".to_owned();
+    let beside_sidecars = |deadline: i64| -> Pod {
+        let status = |name: &str, code: i32| {
+            serde_json::json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": code, "reason": "Error"}}})
+        };
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p"},
+            "spec": {"activeDeadlineSeconds": deadline,
+                "containers": [{"name": "detect"}, {"name": "build"}, {"name": "completion"}, {"name": "proxy"}]},
+            "status": {"phase": "Failed", "reason": "DeadlineExceeded",
+                "containerStatuses": [status("detect", 0), status("build", 1), status("completion", 1)]},
+        }))
+        .unwrap()
+    };
+    let cause = explain(&build, Some(&beside_sidecars(1)));
+    assert_eq!((cause.step.as_deref(), cause.class), (Some("build"), Class::Source));
+    assert_eq!(cause.message, "step build ended with exit code 1");
+    assert_eq!(explain(&build, Some(&beside_sidecars(600))).class, Class::Time);
+}
