@@ -58,6 +58,8 @@ pub struct Place {
     dialects: Vec<Dialect>,
     /// Which of them does, as far as known.
     current: Arc<AtomicUsize>,
+    /// The API version to write in where the one that was named is older than what is stored.
+    stored: Option<Dialect>,
 }
 
 impl Place {
@@ -78,8 +80,11 @@ impl Place {
     /// When it serves no kpack.
     pub async fn at(cluster: Cluster, image: String, wanted: Option<Dialect>) -> Result<Self, Error> {
         // Who may not ask for the groups may still use them.
-        let groups = cluster.client.list_api_groups().await.ok();
-        let served = groups.map_or_else(|| Dialect::ALL.to_vec(), |groups| dialect::served(&groups));
+        let listed = cluster.client.list_api_groups().await.ok().map(|groups| dialect::served(&groups));
+        let is_stored = |listed: &Vec<Dialect>| listed.contains(&Dialect::V1Alpha2);
+        let stored = listed.as_ref().filter(|listed| wanted == Some(Dialect::V1Alpha1) && is_stored(listed));
+        let stored = stored.map(|_| Dialect::V1Alpha2);
+        let served = listed.unwrap_or_else(|| Dialect::ALL.to_vec());
         let dialects = match wanted {
             None => served,
             Some(wanted) if served.contains(&wanted) => vec![wanted],
@@ -89,7 +94,19 @@ impl Place {
         if dialects.is_empty() {
             return Err(Error::NoKpack);
         }
-        Ok(Self { cluster, image, dialects, current: Arc::default() })
+        Ok(Self { cluster, image, dialects, current: Arc::default(), stored })
+    }
+
+    /// Returns the same place, in the version that is stored where an older one was named: what is written in that
+    /// one loses every field that it does not know, even in a patch of others.
+    #[must_use]
+    pub fn for_writing(self, log: &Log) -> Self {
+        let Some(stored) = self.stored else { return self };
+        log.line(format!(
+            "writes as {stored}: what {} does not know of an Image would be lost",
+            self.dialect()
+        ));
+        Self { dialects: vec![stored], current: Arc::default(), ..self }
     }
 
     /// Says where this is, for people who debug.

@@ -81,12 +81,15 @@ impl Manifest {
         if version == dialect.to_string() {
             return Ok(());
         }
+        // Where the stored version is served, nothing is written in the one before.
+        let is_former = dialect == Dialect::V1Alpha2 && version == Dialect::V1Alpha1.to_string();
+        let or = if is_former { "" } else { ", or set `source.api_version`" };
         Err(Wrong::Manifest {
             path: self.path.clone(),
             why: format!(
                 "its apiVersion is `{version}`, and kpack in `{namespace}` is spoken to in `{dialect}`"
             ),
-            remedy: format!("write it for `{dialect}`, or set `source.api_version`"),
+            remedy: format!("write it for `{dialect}`{or}"),
         })
     }
 }

@@ -115,7 +115,7 @@ pub(super) async fn run(
 ) -> Result<Response<Version>, Failure> {
     source.inspect()?;
     let order = params.order(source, context)?;
-    let place = driver::Place::find(&source.target()).await?;
+    let place = driver::Place::find(&source.target()).await?.for_writing(&context.log);
     if source.debug {
         context.log.line(place.about());
     }

@@ -18,6 +18,7 @@ mod killed;
 mod kpack_fleet;
 mod kpack_sidecar;
 mod kpack_trigger;
+mod kpack_versions;
 mod kpack_yard;
 mod lies;
 mod prometheus;
