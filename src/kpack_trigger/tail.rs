@@ -4,6 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
+use k8s_openapi::jiff::Timestamp;
+
 /// How many lines a failure is told with.
 pub const LINES: usize = 30;
 /// How much of one line is kept.
@@ -54,11 +56,13 @@ pub struct Position {
 }
 
 impl Position {
-    /// Returns the time to ask from, once something was read.
-    pub fn since(&mut self) -> Option<k8s_openapi::jiff::Timestamp> {
+    /// Returns the time to ask from, once something was read: a whole second, because it is rounded to one on its way,
+    /// and must not be rounded up past lines that were never read.
+    pub fn since(&mut self) -> Option<Timestamp> {
         self.again = 0;
         self.resumed.clone_from(&self.last);
-        self.last.parse().ok()
+        let last: Timestamp = self.last.parse().ok()?;
+        Timestamp::from_second(last.as_second()).ok()
     }
 
     /// Takes the time off a line; `None` when the line was read before.
@@ -150,6 +154,13 @@ mod tests {
         position.since();
         assert_eq!(position.take("2026-01-02T03:04:05.25Z d"), None);
         assert_eq!(position.take("2026-01-02T03:04:05.250000001Z e"), Some("e"));
+    }
+
+    #[test]
+    fn a_log_goes_on_from_a_second_that_has_begun() {
+        let mut position = Position::default();
+        assert!(position.take("2026-01-02T03:04:05.9Z a").is_some());
+        assert_eq!(position.since().unwrap().to_string(), "2026-01-02T03:04:05Z");
     }
 
     #[test]
