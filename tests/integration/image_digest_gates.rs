@@ -176,6 +176,24 @@ fn signature_is_found_where_the_registry_does_not_tell_its_kind() {
 }
 
 #[test]
+fn signature_on_a_later_page_of_the_referrers_is_found() {
+    let registry = Registry::plain();
+    let signer = signer();
+    let image = registry.image("app", "latest", &[]);
+    let manifest = bundle(&registry, &signer, &image, "https://sigstore.dev/cosign/sign/v1");
+    let signature = registry.manifest("app", "referrer", MANIFEST, &manifest.to_string());
+    registry.forget("app", "referrer");
+    let page = |manifests: Value| json!({"schemaVersion": 2, "manifests": manifests}).to_string();
+    let more = ("link", "</v2/app/more-referrers>; rel=\"next\"".to_owned());
+    let first = Fault::Answer(200, vec![more], page(json!([])));
+    registry.fault(&format!("GET /v2/app/referrers/{image}"), first);
+    let entry = json!({"mediaType": MANIFEST, "digest": signature, "size": 1, "artifactType": BUNDLE});
+    registry.fault("GET /v2/app/more-referrers", Fault::Answer(200, Vec::new(), page(json!([entry]))));
+    let outcome = check(&registry, &verify(&signer), None);
+    assert_eq!(versions(&outcome), json!([{"tag": "latest", "digest": image}]), "{outcome}");
+}
+
+#[test]
 fn attestations_that_say_so_are_not_read_and_told() {
     let registry = Registry::plain();
     let signer = signer();

@@ -4,9 +4,13 @@
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::{Call, Client, digest_of, matching};
+use super::tags::next;
+use super::{Call, Client, digest_of, malformed, matching};
 use crate::image::Digest;
 use crate::registry::Error;
+
+/// More pages than this are a registry that does not stop.
+const MOST_PAGES: usize = 100;
 
 /// A manifest that refers to an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,20 +27,40 @@ impl Client {
     /// # Errors
     /// When the registry cannot be asked.
     pub async fn referrers(&self, digest: &Digest) -> Result<Vec<Referrer>, Error> {
-        let path = format!("v2/{}/referrers/{digest}", self.repository.path());
-        match self.call(&Call { method: Method::GET, path, accept: None }).await {
-            Ok(answer) if answer.status != StatusCode::NOT_FOUND => {
-                if let Some(referrers) = listed(&answer.body) {
-                    return Ok(referrers);
-                }
-            }
-            // Registries that do not know the API say so in many ways.
-            Ok(_) | Err(Error::Answered { status: 400 | 404 | 405 | 406 | 501, .. }) => {}
-            Err(error) => return Err(error),
+        if let Some(referrers) = self.pages_of_referrers(digest).await? {
+            return Ok(referrers);
         }
         let tag = digest.as_str().replace(':', "-");
         let manifest = self.manifest(&tag).await?;
         Ok(manifest.and_then(|manifest| listed(&manifest.bytes)).unwrap_or_default())
+    }
+
+    /// Returns what the API for it lists, page by page; `None` when the registry has none.
+    async fn pages_of_referrers(&self, digest: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
+        let mut path = format!("v2/{}/referrers/{digest}", self.repository.path());
+        let mut found = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let is_first = page == 1;
+            let answer = match self.call(&Call { method: Method::GET, path, accept: None }).await {
+                Ok(answer) => answer,
+                // Registries that do not know the API say so in many ways.
+                Err(Error::Answered { status: 400 | 404 | 405 | 406 | 501, .. }) if is_first => break,
+                Err(error) => return Err(error),
+            };
+            match listed(&answer.body) {
+                Some(referrers) => found.extend(referrers),
+                None if is_first => break,
+                None => return Err(malformed(&answer, "not the rest of the list of referrers".to_owned())),
+            }
+            match next(&answer)? {
+                Some(_) if page == MOST_PAGES => {
+                    return Err(malformed(&answer, "the list of referrers has no end".to_owned()));
+                }
+                Some(more) => path = more,
+                None => return Ok(Some(found)),
+            }
+        }
+        Ok(None)
     }
 
     /// Returns a blob that fits into memory, such as a signature; `None` when the registry does not
