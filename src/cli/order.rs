@@ -30,9 +30,9 @@ pub struct OrderArgs {
     /// The image of another container of the pod, which is rolled with it; may be repeated
     #[arg(long, value_name = "CONTAINER=IMAGE", requires = "container")]
     container_image: Vec<Other>,
-    /// How many seconds the new pods may take to be ready; 0 does not wait
-    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
-    wait: u64,
+    /// How many seconds the new pods may take to be ready, 180 where it is not given, and sooner then for pods that run and are never ready; 0 does not wait
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
     /// How the old pods leave their Services
     #[arg(long, value_enum, default_value_t, value_name = "WAY")]
     drain: Way,
@@ -120,7 +120,9 @@ impl Terms<'_> {
             image: pinned,
             images,
             tag,
-            wait: (self.args.wait > 0).then(|| Duration::from_secs(self.args.wait)),
+            wait: Some(self.args.wait.map_or(order::WAIT, Duration::from_secs))
+                .filter(|wait| !wait.is_zero()),
+            said_wait: self.args.wait.map(Duration::from_secs),
             drain: self.args.drain.into(),
             drain_wait: Duration::from_secs(self.args.drain_wait),
             build: Build::default(),
@@ -169,12 +171,13 @@ impl OrderArgs {
         for (container, image) in &order.images {
             add("container-image", &format!("{container}={image}"));
         }
+        if let Some(wait) = self.wait {
+            add("wait", &wait);
+        }
         let usual = Usual::parse_from([""]).order;
-        for (option, value, usual) in [
-            ("wait", self.wait, usual.wait),
-            ("drain-wait", self.drain_wait, usual.drain_wait),
-            ("settle", self.settle, usual.settle),
-        ] {
+        for (option, value, usual) in
+            [("drain-wait", self.drain_wait, usual.drain_wait), ("settle", self.settle, usual.settle)]
+        {
             if value != usual {
                 add(option, &value);
             }

@@ -221,6 +221,7 @@ pub(crate) fn mk_order(letter: char) -> Order {
         images: std::collections::BTreeMap::new(),
         tag: Some("latest".to_owned()),
         wait: Some(Duration::from_secs(60)),
+        said_wait: None,
         drain: Drain::Auto,
         drain_wait: Duration::from_secs(5),
         build: Build::default(),

@@ -19,6 +19,8 @@ pub use probe::Probe;
 pub use window::{Freeze, Window};
 pub use wrong::Wrong;
 
+/// How long new pods may take to be ready when nobody says.
+pub const WAIT: Duration = Duration::from_secs(180);
 /// How long a finished rollout must hold still when nobody says.
 pub const SETTLE: Duration = Duration::from_secs(10);
 
@@ -100,6 +102,8 @@ pub struct Order {
     pub tag: Option<String>,
     /// How long the new pods may take to be ready; `None` writes the image and does not wait.
     pub wait: Option<Duration>,
+    /// The same where somebody said so: then nothing calls a start too slow before it is over.
+    pub said_wait: Option<Duration>,
     /// How the old pods leave.
     pub drain: Drain,
     /// How long old pods live on after the last endpoint named them.

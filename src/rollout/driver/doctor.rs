@@ -71,6 +71,7 @@ impl Doctor {
     fn diagnose(&mut self, rollout: &Rollout<'_>, look: &Snapshot, notices: &Notices) -> Diagnosis {
         let mut scene = Scene::of(look, notices.iter(), &self.answers, Timestamp::now());
         scene.nodes = self.nodes.flatten();
+        scene.said_wait = rollout.order.said_wait;
         rollout.site.reporter.evidence(&|| World::of(&scene));
         diagnose(&scene, &mut self.history)
     }

@@ -15,13 +15,11 @@ use crate::failure::Failure;
 use crate::registry::Ambient;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
-use crate::rollout::order::{Canary, Freeze, Probe, SETTLE, Window};
+use crate::rollout::order::{Canary, Freeze, Probe, SETTLE, WAIT, Window};
 use crate::rollout::report::Reporter;
 use crate::rollout::several::Together;
 use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};
 
-/// How long new pods may take when nobody says.
-const WAIT: u64 = 180;
 /// How long old pods live on after the last endpoint named them, when nobody says. A busy node was
 /// seen to act on an endpoint after 5 s, and a SYN that was dropped meanwhile is sent again after 1
 /// and 3 s.
@@ -50,10 +48,10 @@ pub struct PutParams {
     #[schemars(schema_with = "cluster::whole_number_schema")]
     pub max_parallel: u64,
     /// How many seconds the new pods may take to be ready, 0 to 86400; 0 writes the image and does
-    /// not wait.
-    #[serde(deserialize_with = "wait_seconds")]
+    /// not wait. Default: 180, and sooner for pods that run and are never ready.
+    #[serde(deserialize_with = "seconds")]
     #[schemars(schema_with = "cluster::whole_number_schema")]
-    pub wait_until_ready: u64,
+    pub wait_until_ready: Option<u64>,
     /// How the old pods leave: `auto`, `detached`, `rolling` or `none`.
     pub drain: Drain,
     /// How many seconds old pods go on serving after the last endpoint named them, 1 to 3600. Less
@@ -94,7 +92,7 @@ impl Default for PutParams {
             reference: None,
             containers: BTreeMap::new(),
             max_parallel: 1,
-            wait_until_ready: WAIT,
+            wait_until_ready: None,
             drain: Drain::default(),
             drain_wait: DRAIN_WAIT,
             allow: Vec::new(),
@@ -131,7 +129,8 @@ pub(super) async fn run(
         image: artifacts.first.image,
         images: artifacts.others,
         tag: artifacts.first.tag,
-        wait: (params.wait_until_ready > 0).then(|| Duration::from_secs(params.wait_until_ready)),
+        wait: Some(params.wait()).filter(|wait| !wait.is_zero()),
+        said_wait: params.wait_until_ready.map(Duration::from_secs),
         drain: params.drain,
         drain_wait: Duration::from_secs(params.drain_wait),
         build: context.build.clone(),
@@ -174,12 +173,16 @@ impl PutParams {
             return Err(Error::Parallel { given: self.max_parallel, most: MOST_PARALLEL });
         }
         let bounds = [
-            ("wait_until_ready", self.wait_until_ready, 0, LONGEST_WAIT),
+            ("wait_until_ready", self.wait().as_secs(), 0, LONGEST_WAIT),
             ("drain_wait", self.drain_wait, 1, LONGEST_DRAIN_WAIT),
             ("settle", self.settle, 0, LONGEST_DRAIN_WAIT),
         ];
         let wrong = bounds.into_iter().find(|(_, given, least, most)| given < least || given > most);
         wrong.map_or(Ok(()), |(key, given, least, most)| Err(Error::Seconds { key, given, least, most }))
+    }
+
+    fn wait(&self) -> Duration {
+        self.wait_until_ready.map_or(WAIT, Duration::from_secs)
     }
 
     fn policy(&self) -> Result<Policy, Error> {
@@ -190,10 +193,6 @@ impl PutParams {
 
 fn at_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     Ok(cluster::whole_number(deserializer, "a whole number, 1 or more")?.unwrap_or(1))
-}
-
-fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    Ok(seconds(deserializer)?.unwrap_or(WAIT))
 }
 
 fn settle_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -219,9 +218,12 @@ mod tests {
 
     #[test]
     fn seconds_are_numbers_or_text_that_is_one() {
-        for (given, wanted) in [("30", 30), ("\"30\"", 30), ("0", 0), ("null", WAIT), ("\"\"", WAIT)] {
+        for (given, wanted) in
+            [("30", Some(30)), ("\"30\"", Some(30)), ("0", Some(0)), ("null", None), ("\"\"", None)]
+        {
             let params = read(&format!(r#"{{"wait_until_ready": {given}}}"#)).unwrap();
             assert_eq!(params.wait_until_ready, wanted, "{given}");
+            assert_eq!(params.wait().as_secs(), wanted.unwrap_or(180), "{given}");
         }
         for bad in ["-1", "1.5", "\"3m\"", "true", "[]"] {
             let error = read(&format!(r#"{{"drain_wait": {bad}}}"#)).unwrap_err();

@@ -35,7 +35,7 @@ pub(super) fn inspect(scene: &Scene<'_>, history: &History, symptoms: &mut Vec<S
     let running: Vec<&Pod> = pods.iter().copied().filter(|pod| runs_unready(pod)).collect();
     for pod in &running {
         let is_hopeless = !some_was_ready && running.len() == pods.len();
-        let patience = patience(pod, scene.learned);
+        let patience = patience(pod, scene);
         symptoms.push(never_ready(scene, pod, if is_hopeless { Some(patience) } else { None }));
     }
     symptoms.extend(pods.into_iter().filter_map(gated));
@@ -67,16 +67,16 @@ fn runs_unready(pod: &Pod) -> bool {
     has_started && !is_ready(pod) && statuses.iter().any(|(status, _)| !status.ready)
 }
 
-/// Returns how long a pod may run without being ready.
-fn patience(pod: &Pod, learned: Option<Duration>) -> Duration {
+/// Returns how long a pod may run without being ready: at least as long as somebody said that it may.
+fn patience(pod: &Pod, scene: &Scene<'_>) -> Duration {
     let probed = pod
         .spec
         .iter()
         .flat_map(|spec| &spec.containers)
         .filter_map(|container| container.readiness_probe.as_ref().map(budget));
     let probed = probed.max().unwrap_or_default();
-    let learned = learned.map_or(Duration::ZERO, |learned| 3 * learned);
-    probed.max(learned).max(LEAST)
+    let learned = scene.learned.map_or(Duration::ZERO, |learned| 3 * learned);
+    probed.max(learned).max(scene.said_wait.unwrap_or_default()).max(LEAST)
 }
 
 fn budget(probe: &Probe) -> Duration {

@@ -24,6 +24,9 @@ pub struct World {
     pub paused: bool,
     /// See [`Scene::learned`], in seconds.
     pub learned: Option<u64>,
+    /// See [`Scene::said_wait`], in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said_wait: Option<u64>,
     /// See [`Scene::nodes`].
     pub nodes: Option<usize>,
     /// The new pods by name.
@@ -54,6 +57,7 @@ impl World {
             fallback_ahead: scene.fallback_ahead,
             paused: scene.paused,
             learned: scene.learned.map(|learned| learned.as_secs()),
+            said_wait: scene.said_wait.map(|wait| wait.as_secs()),
             nodes: scene.nodes,
             new: named(&scene.new),
             old: named(&scene.old),
@@ -77,6 +81,7 @@ impl World {
             events: self.events.values().collect(),
             answers,
             learned: self.learned.map(Duration::from_secs),
+            said_wait: self.said_wait.map(Duration::from_secs),
             nodes: self.nodes,
         }
     }

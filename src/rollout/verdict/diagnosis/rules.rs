@@ -411,7 +411,7 @@ pub const NEVER_READY: Rule = rule(
     Class::Time,
     "no new pod was ever ready though its containers run",
     [
-        "three times what the old pods took, or three times what the probe allows, at least 60 s",
+        "three times what the old pods took, or three times what the probe allows, at least 60 s; at least `wait_until_ready` where it is set",
         "what was learned from the old pods",
     ],
 );

@@ -38,6 +38,8 @@ pub struct Scene<'a> {
     pub answers: &'a Answers,
     /// How long the pods that run took to be ready, where that is known.
     pub learned: Option<Duration>,
+    /// How long a start may take, where somebody said so.
+    pub said_wait: Option<Duration>,
     /// How many nodes could take a pod, where that is known.
     pub nodes: Option<usize>,
 }
@@ -309,6 +311,7 @@ impl<'a> Scene<'a> {
             new,
             answers,
             learned: start_p95(snapshot),
+            said_wait: None,
             nodes: None,
         }
     }

@@ -164,6 +164,7 @@ streams![
     "name-invalid",
     "never-pull",
     "never-ready",
+    "never-ready-said",
     "no-command",
     "no-cpu",
     "one-of-two-ready",
