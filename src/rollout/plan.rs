@@ -7,3 +7,4 @@ pub mod pace;
 pub mod patch;
 pub mod settle;
 pub mod step;
+pub mod stuck;

@@ -166,6 +166,15 @@ impl Look {
         found.map_or_else(|| mark_of.to_owned(), |revision| revision.revision.to_string())
     }
 
+    /// Returns how many pods the set has when all is well; of a DaemonSet nobody asks.
+    #[must_use]
+    pub fn replicas(&self) -> usize {
+        match &self.set {
+            Set::Stateful(set) => usize::try_from(statefulset::replicas(set)).unwrap_or(0),
+            Set::Daemon(_) => 0,
+        }
+    }
+
     fn owned_revisions(&self) -> impl Iterator<Item = &ControllerRevision> {
         let uid = self.set.metadata().uid.as_deref();
         self.revisions.iter().flatten().filter(move |revision| controller(&revision.metadata) == uid)
@@ -249,8 +258,8 @@ impl Look {
         self.own_pods().filter(move |pod| !counted.contains(&pod.metadata.uid))
     }
 
-    /// Returns the pods that stop the controller: it replaces pods in order and waits for each to be
-    /// ready, also for one of an older template that never will be.
+    /// Returns the pods of older templates that stop the controller: it replaces pods in order and waits
+    /// for each to be ready.
     #[must_use]
     pub fn stuck(&self) -> Vec<&Pod> {
         match (&self.set, self.target()) {

@@ -6,6 +6,7 @@ use super::ENDING;
 use crate::rollout::observe::{Snapshot, grace, is_ready};
 use crate::rollout::plan::canary;
 use crate::rollout::plan::step::Clocks;
+use crate::rollout::plan::stuck;
 use crate::rollout::preflight::is_recreate;
 use crate::rollout::verdict::{Goal, Kind, Lack, new_pods_lack};
 
@@ -33,7 +34,8 @@ pub(super) struct Stopwatch {
     serves: bool,
     unrouted: Option<Instant>,
     refused: Option<Instant>,
-    stuck: Option<Instant>,
+    /// The pod that stops the controller, by uid, and since when it is that one.
+    stuck: Option<(String, Instant)>,
     nudged: Instant,
     races: u32,
     /// Since when somebody has it paused.
@@ -114,12 +116,14 @@ impl Stopwatch {
         let mark = self.mark(now);
         self.ready = lack.is_none().then(|| self.ready.unwrap_or(mark));
         self.note_serving(lack.is_none() || is_canary_there(goal, snapshot), mark);
-        let is_stuck = snapshot.set.as_ref().is_some_and(|set| !set.stuck().is_empty());
+        let stuck = stuck::candidate(snapshot).and_then(|(pod, _)| pod.metadata.uid.clone());
+        let known = self.stuck.take().filter(|(uid, _)| Some(uid) == stuck.as_ref());
+        self.stuck = stuck.map(|uid| known.unwrap_or((uid, now)));
         Clocks {
             ready: self.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready.at)),
             unrouted: since(&mut self.unrouted, snapshot.is_every_orphan_out(), now),
             refused: since(&mut self.refused, lack.is_some_and(|lack| lack.kind == Kind::Room), now),
-            stuck: since(&mut self.stuck, is_stuck, now),
+            stuck: self.stuck.as_ref().map_or(Duration::ZERO, |(_, at)| now.saturating_duration_since(*at)),
             overdue: self.ready.is_some_and(|ready| self.is_overdue(ready, snapshot, now)),
             ..Clocks::default()
         }

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::canary;
 use super::patch::is_all_at_once;
+use super::stuck;
 use crate::rollout::annotations::Journal;
 use crate::rollout::observe::{Snapshot, has_ended, is_alive, is_detached};
 use crate::rollout::verdict::{Goal, Kind, Lack, Verdict, is_complete_but_for_ending, judge, new_pods_lack};
@@ -22,8 +23,7 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 /// How long a refusal of pods (quota, no node) is waited out before the hold is given up.
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(15);
 
-/// For how long a pod of an older template may be unready while the controller waits for it to be
-/// ready before it goes on: a moment may pass by itself, a broken pod never does.
+/// For how long a broken pod of an older template may stop a controller that goes in order.
 pub const STUCK: Duration = Duration::from_secs(5);
 
 /// What to do next.
@@ -74,7 +74,7 @@ pub struct Clocks {
     pub tested: bool,
     /// For how long a finished rollout still has to hold still.
     pub settle: Duration,
-    /// A controller that goes in order waits for pods of an older template.
+    /// The one pod is the same that a controller waits for which goes in order, see [`stuck::candidate`].
     pub stuck: Duration,
     /// Old pods have had all the time that they may take to leave and to end.
     pub overdue: bool,
@@ -96,10 +96,10 @@ pub fn next(goal: &Goal, snapshot: &Snapshot, clocks: Clocks, drain_wait: Durati
         (Verdict::Complete, _) if !clocks.settle.is_zero() => Step::Settle,
         (Verdict::Complete, None) => Step::Done,
         (Verdict::Complete, Some(journal)) => Step::Finish(journal),
-        (Verdict::Waiting(_), _) if clocks.stuck >= STUCK => {
-            Step::Delete(snapshot.set.iter().flat_map(|set| set.stuck()).cloned().collect())
-        }
         (Verdict::Waiting(lack), journal) => {
+            if let Some(pod) = stuck::due(snapshot, clocks.stuck) {
+                return Step::Delete(vec![pod]);
+            }
             let hold = journal.filter(|_| snapshot.is_held());
             towards(goal, snapshot, Situation { hold, lack, clocks, drain_wait })
         }

@@ -140,7 +140,7 @@ fn daemon(set: DaemonSet, letters: &str) -> Look {
     look(Set::Daemon(Box::new(set)), pods)
 }
 
-fn snapshot(look: Look) -> Snapshot {
+pub(in crate::rollout) fn snapshot(look: Look) -> Snapshot {
     look.stand_in("main", &[], None)
 }
 
@@ -222,9 +222,21 @@ fn a_set_that_a_new_image_would_not_roll_is_refused() {
 fn trapped() -> Look {
     let back =
         with(&mk_stateful('a', 3, 2), &json!({ "status": { "readyReplicas": 2, "availableReplicas": 2 } }));
+    let back = with(
+        &back,
+        &json!({ "metadata": { "annotations": {
+        "rollway.dev/outcome": "failed and rolled back" } } }),
+    );
     let mut look = stateful(back, "aab");
     look.pods[2] = mk_unready(&look.pods[2]);
     look
+}
+
+/// Returns a StatefulSet that is on its way to `b`, with a pod for each letter.
+pub(in crate::rollout) fn mk_trio(letters: &str, annotations: &Value) -> Look {
+    let updated = letters.matches('b').count();
+    let set = mk_stateful('b', 3, i32::try_from(updated).unwrap());
+    stateful(with(&set, &json!({ "metadata": { "annotations": annotations } })), letters)
 }
 
 #[test]
