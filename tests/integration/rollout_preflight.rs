@@ -125,6 +125,32 @@ fn questions_that_may_not_be_asked_are_one_line_and_stop_nothing() {
 }
 
 #[test]
+fn a_policy_that_keeps_pods_from_being_relabelled_is_heard_before_anything_is_written() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    server.refuse_relabelling("admission webhook \"require-labels\" denied the request: `app` is missing");
+    let reference = format!("{}@{}", shop::REPOSITORY, shop::digest('b'));
+    let request = json!({
+        "source": {"server": server.url(), "token": TOKEN, "namespace": "shop", "deployment": "app"},
+        "params": {"reference": reference, "drain": "detached", "settle": 0},
+    });
+    let toolkit = Toolkit::new().variable("NO_COLOR", "1");
+    let mut child = toolkit.binary("rollout").arg("out").arg(toolkit.directory()).start_without_stdin();
+    child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        if !shop::reconcile(&server) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let outcome = finish(&toolkit, child, b"");
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(
+        outcome.stderr.contains("drain rolling") && outcome.stderr.contains("relabelling them is refused: adm"),
+        "{outcome}"
+    );
+}
+
+#[test]
 fn closed_window_stops_it_and_an_open_one_does_not() {
     let server = server();
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();

@@ -193,6 +193,6 @@ fn parameters() -> PatchParams {
 }
 
 /// The operations are ours and well-formed; a mistake in them would be a patch that the server refuses.
-fn json_patch(operations: Operations) -> Patch<()> {
+pub(super) fn json_patch(operations: Operations) -> Patch<()> {
     Patch::Json(serde_json::from_value(operations.into()).unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::gate::obstacle;
+use super::gate::way;
 use super::live::Live;
 use super::steps::Stop;
 use super::survey::Surveyor;
@@ -13,7 +13,7 @@ use crate::registry;
 use crate::rollout::annotations::{Journal, PREVIOUS};
 use crate::rollout::observe::{Snapshot, annotation, grace, is_alive, is_ready, is_same};
 use crate::rollout::outcome::Ending;
-use crate::rollout::plan::drain::{Way, choose};
+use crate::rollout::plan::drain::Way;
 use crate::rollout::plan::patch;
 use crate::rollout::preflight::rights::Need;
 use crate::rollout::preflight::words;
@@ -185,8 +185,9 @@ impl Rollout<'_> {
     /// Returns how the pods that failed leave: those that serve are drained as others are, those that
     /// never served need no care.
     async fn way_of_failed(&self, look: &Snapshot) -> Way {
-        let rights = Surveyor::new(self.site, &self.place, self.order, look).rights().await;
-        let way = choose(self.order, look, obstacle(look, &rights).as_deref()).way;
+        let surveyor = Surveyor::new(self.site, &self.place, self.order, look);
+        let rights = surveyor.rights().await;
+        let way = way(&surveyor, &rights).await.way;
         let may_hold = |missing: &Vec<Need>| {
             !missing.iter().any(|need| need.verb == "patch" && need.resource == "replicasets")
         };

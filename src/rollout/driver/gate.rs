@@ -5,7 +5,7 @@ use super::live::Place;
 use super::survey::{Surveyed, Surveyor};
 use super::{Rollout, Site};
 use crate::rollout::observe::Snapshot;
-use crate::rollout::plan::drain::{Choice, choose};
+use crate::rollout::plan::drain::{Choice, Way, choose};
 use crate::rollout::plan::labels::{Bound, bound};
 use crate::rollout::preflight;
 use crate::rollout::preflight::facts::{Asked, Facts, Findings, ImageFacts, Survey};
@@ -41,15 +41,25 @@ pub async fn plan(site: &Site<'_>, target: &Target, order: &Order) -> Result<Pla
 
 async fn examine(site: &Site<'_>, place: &Place, order: &Order, snapshot: Snapshot) -> Plan {
     let Surveyed { survey, registry_trouble } = Surveyor::new(site, place, order, &snapshot).survey().await;
-    let obstacle = obstacle(&snapshot, &survey.rights_missing);
-    let choice = choose(order, &snapshot, obstacle.as_deref());
+    let choice = way(&Surveyor::new(site, place, order, &snapshot), &survey.rights_missing).await;
     let facts = Facts { snapshot: &snapshot, order, choice: &choice, survey: &survey };
     let findings = preflight::inspect(&facts);
     Plan { snapshot, choice, survey, findings, registry_trouble }
 }
 
+/// Chooses how the pods that run leave; that they can be detached is tried before it is chosen.
+pub(super) async fn way(surveyor: &Surveyor<'_>, rights: &Asked<Vec<Need>>) -> Choice {
+    let (order, snapshot) = (surveyor.order, surveyor.snapshot);
+    let choice = choose(order, snapshot, obstacle(snapshot, rights).as_deref());
+    if choice.way != Way::Detached {
+        return choice;
+    }
+    let refused = surveyor.no_relabelling().await;
+    refused.map_or(choice, |why| choose(order, snapshot, Some(&why)))
+}
+
 /// Returns why the old pods cannot be taken out of their Services, if they cannot.
-pub(super) fn obstacle(snapshot: &Snapshot, rights: &Asked<Vec<Need>>) -> Option<String> {
+fn obstacle(snapshot: &Snapshot, rights: &Asked<Vec<Need>>) -> Option<String> {
     if snapshot.routing.is_none() {
         return Some("the credentials may not list services and endpointslices".to_owned());
     }

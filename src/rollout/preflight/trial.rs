@@ -7,6 +7,7 @@ use super::facts::new_template;
 use crate::rollout::Order;
 use crate::rollout::annotations::HASH;
 use crate::rollout::observe::Snapshot;
+use crate::rollout::verdict::diagnosis::text::tidy;
 
 /// What a refusal of the tried pod means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,16 @@ pub fn pod(snapshot: &Snapshot, order: &Order) -> Pod {
     }
 }
 
+/// Returns why an old pod cannot be relabelled, where that is what the refusal of a tried patch says: a
+/// policy's own words. That the pod is another one by now, or gone, says nothing.
+#[must_use]
+pub fn no_relabelling(code: u16, words: &str) -> Option<String> {
+    let is_of_policy = words.contains("denied") || words.contains("forbidden");
+    let is_right = words.contains("cannot patch resource");
+    let is_final = denial(code, words) == Denial::Final && is_of_policy && !is_right;
+    is_final.then(|| format!("relabelling them is refused: {}", tidy(words)))
+}
+
 /// Tells by the server's code and words what its refusal means.
 #[must_use]
 pub fn denial(code: u16, words: &str) -> Denial {
@@ -79,6 +90,24 @@ mod tests {
         assert_eq!(pod.metadata.labels.unwrap()["app"], "app");
         let owners = pod.metadata.owner_references.unwrap();
         assert_eq!((owners[0].name.as_str(), owners[0].controller), ("app-1a", Some(true)));
+    }
+
+    #[test]
+    fn only_a_policys_word_keeps_pods_from_being_relabelled() {
+        let policy = "admission webhook \"require-labels\" denied the request: label `app` is missing";
+        let words = no_relabelling(403, policy).unwrap();
+        assert_eq!(words, format!("relabelling them is refused: {policy}"));
+        assert!(no_relabelling(422, "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'p' denied request").is_some());
+        for (code, words) in [
+            (422, "the server rejected our request due to an error in our request"),
+            (404, "pods \"x\" not found"),
+            (409, "the object has been modified"),
+            (403, "pods \"x\" is forbidden: User \"u\" cannot patch resource \"pods\""),
+            (400, "admission webhook \"policy\" does not support dry run"),
+            (500, "Internal error: failed calling webhook \"policy\": denied"),
+        ] {
+            assert_eq!(no_relabelling(code, words), None, "{words}");
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ struct World {
     token: Option<String>,
     /// The answer to pods that are only tried, where it is no.
     trial: Option<(u16, String, String)>,
+    /// Why pods are not relabelled, where a policy forbids that.
+    relabelling: Option<String>,
     version: u64,
     logs: logs::Logs,
     changes: broadcast::Sender<(String, Value)>,
@@ -93,6 +95,7 @@ impl ApiServer {
             seen: Vec::new(),
             token: None,
             trial: None,
+            relabelling: None,
             version: 100,
             logs: logs::Logs::default(),
             changes: broadcast::channel(256).0,
@@ -172,6 +175,11 @@ impl ApiServer {
         self.world().trial = Some((status, reason.to_owned(), message.to_owned()));
     }
 
+    /// Refuses every pod that is relabelled for trial.
+    pub(crate) fn refuse_relabelling(&self, message: &str) {
+        self.world().relabelling = Some(message.to_owned());
+    }
+
     /// Returns every request so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.world().seen.clone()
@@ -243,6 +251,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             (StatusCode::CREATED, axum::Json(serde_json::from_slice::<Value>(&body).unwrap())).into_response()
         }
         Method::POST if path.ends_with("/leases") || path.ends_with("/images") => world.create(&path, &body),
+        Method::PATCH if is_tried && path.contains("/pods/") && world.relabelling.is_some() => {
+            refused(403, "Forbidden", &world.relabelling.clone().unwrap())
+        }
         Method::PATCH if is_tried => world.read(&path, ""),
         Method::PATCH if merge::is_merge(&parts.headers) => world.merge(&path, &body),
         Method::PATCH => world.patch(&path, &body),

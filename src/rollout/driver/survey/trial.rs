@@ -4,12 +4,16 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
 
 use super::Surveyor;
+use crate::rollout::driver::act::json_patch;
 use crate::rollout::Kind;
 use crate::rollout::annotations::MANAGER;
+use crate::rollout::observe::is_detached;
+use crate::rollout::plan::patch::detach;
 use crate::rollout::preflight::facts::{Asked, Owner, Trial};
 use crate::rollout::preflight::ownership::{apply_of_the_image, conflicts};
 use crate::rollout::preflight::trial::{self, Denial};
@@ -29,6 +33,22 @@ impl Surveyor<'_> {
                 Denial::Unclear => Asked::Unknown("the API server's answer to a tried pod".to_owned()),
             },
             Asked::Unknown(why) => Asked::Unknown(why),
+        }
+    }
+
+    /// Tries to take one old pod out of its Services; returns why that is refused. It is tried before
+    /// anything is written, for a drain that stops half-way leaves old pods that nobody ends.
+    pub(in super::super) async fn no_relabelling(&self) -> Option<String> {
+        let pod = self.snapshot.own_pods().find(|pod| !is_detached(pod))?;
+        let parameters =
+            PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = json_patch(detach(self.snapshot, pod));
+        let api = self.place.api::<Pod>();
+        let name = pod.name_any();
+        let tried = self.ask("patch pods (dry-run)", refusal(api.patch(&name, &parameters, &patch))).await;
+        match tried {
+            Asked::Known(Err(status)) => trial::no_relabelling(status.code, &status.message),
+            _ => None,
         }
     }
 
