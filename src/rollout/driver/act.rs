@@ -165,13 +165,6 @@ impl Rollout<'_> {
         }
     }
 
-    /// Ends the pods that are out of their Services: after somebody else's change nobody else will.
-    pub(super) async fn clear(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        let away: Vec<Pod> =
-            snapshot.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
-        if away.is_empty() { Ok(()) } else { self.act(snapshot, Step::Delete(away)).await }
-    }
-
     /// Gives every detached pod back to its Services. What is detached is looked up now: the look that
     /// led here may be from before pods were given back, and a patch made for it would be refused.
     pub(super) async fn attach_all(&self) -> Result<(), Error> {

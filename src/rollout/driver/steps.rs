@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Rollout;
+use super::{ENDING, Rollout};
 use super::clock::Stopwatch;
 use super::doctor::Doctor;
 use super::guard::Guard;
@@ -11,7 +11,7 @@ use super::live::Live;
 use crate::cluster;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::outcome::Ending;
-use crate::rollout::plan::step::{Step, next};
+use crate::rollout::plan::step::{Step, clear, next};
 use crate::rollout::report::{Progress, lingering};
 use crate::rollout::verdict::diagnosis::Cause;
 use crate::rollout::verdict::{Goal, Kind, Lack, is_current};
@@ -112,7 +112,7 @@ impl Rollout<'_> {
                 Step::Done => return Ok(look),
                 Step::Gone => return Err(self.gone().await.into()),
                 Step::Superseded(_) => {
-                    self.clear(&look).await?;
+                    self.clear(&mut live).await?;
                     return Err(self.changed(&look, self.previous().as_deref()).into());
                 }
                 Step::Wait(_) if watch.is_paused_for_good(&look) => {
@@ -148,6 +148,27 @@ impl Rollout<'_> {
                 }
                 step => self.act_or_listen(&look, step, &mut live, &mut watch).await?,
             }
+        }
+    }
+
+    /// Ends the pods that are out of their Services, each after its drain. Endpoints that do not go are
+    /// waited for as long as in any rollout.
+    async fn clear(&self, live: &mut Live) -> Result<(), Error> {
+        let (began, mut out) = (Instant::now(), None);
+        loop {
+            let unrouted = out.map_or(Duration::ZERO, |out: Instant| out.elapsed());
+            match clear(&live.snapshot(), unrouted, self.order.drain_wait) {
+                Step::Drain(_) => drop(out.get_or_insert_with(Instant::now)),
+                Step::Wait(_) if began.elapsed() < self.order.drain_wait + ENDING => out = None,
+                Step::Wait(_) | Step::Delete(_) => {
+                    let look = self.fresh().await?;
+                    let mut routed = look.clone();
+                    routed.routing = None;
+                    return self.act(&look, clear(&routed, self.order.drain_wait, self.order.drain_wait)).await;
+                }
+                _ => return Ok(()),
+            }
+            self.listen(live).await?;
         }
     }
 

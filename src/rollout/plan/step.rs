@@ -176,13 +176,27 @@ fn drain(snapshot: &Snapshot, now: &Situation) -> Step {
     if away.is_empty() {
         return Step::Wait(now.lack.clone());
     }
+    end(snapshot, away, now.clocks.unrouted, now.drain_wait)
+}
+
+/// Ends detached pods when the drain is over: `unrouted` is for how long no Service has named them.
+fn end(snapshot: &Snapshot, away: Vec<Pod>, unrouted: Duration, drain_wait: Duration) -> Step {
     if away.iter().any(|pod| snapshot.is_routed(pod)) {
         return wait(Kind::Endpoints, "the old pods leave their Services");
     }
-    match now.drain_wait.checked_sub(now.clocks.unrouted) {
+    match drain_wait.checked_sub(unrouted) {
         Some(rest) if !rest.is_zero() => Step::Drain(rest),
         _ => Step::Delete(away),
     }
+}
+
+/// Returns the next step of a rollout that somebody else's change has ended: the pods that are out of
+/// their Services have the rest of their drain, then they end, for nobody else ends them.
+#[must_use]
+pub fn clear(snapshot: &Snapshot, unrouted: Duration, drain_wait: Duration) -> Step {
+    let away: Vec<Pod> =
+        snapshot.orphans().filter(|pod| is_alive(pod) && is_detached(pod)).cloned().collect();
+    if away.is_empty() { Step::Done } else { end(snapshot, away, unrouted, drain_wait) }
 }
 
 /// Pods must not be taken out of Services that cannot be read.

@@ -40,6 +40,24 @@ fn pods_that_a_newer_change_leaves_without_an_owner_are_ended_by_the_next_rollou
 }
 
 #[test]
+fn pods_out_of_their_services_have_the_rest_of_their_drain_when_somebody_else_takes_over() {
+    let mut cluster = Cluster::at_rest('a', 3);
+    until(&mut cluster, "detach");
+    write_by_hand(&mut cluster, 'c');
+    let step = |cluster: &Cluster, out| clear(&cluster.look(), SECOND * out, SECOND * 5);
+    let pods = cluster.look().orphans().cloned().collect::<Vec<_>>();
+    for pod in &pods {
+        let operations = patch::detach(&cluster.look(), pod);
+        cluster.patch_pod(pod.metadata.name.as_ref(), &operations);
+    }
+    assert_eq!(word(&step(&cluster, 60)), "wait", "endpoints name them still");
+    cluster.settle();
+    assert!(matches!(step(&cluster, 2), Step::Drain(rest) if rest == SECOND * 3));
+    assert!(matches!(step(&cluster, 5), Step::Delete(pods) if pods.len() == 3));
+    assert!(matches!(clear(&Cluster::at_rest('a', 3).look(), SECOND, SECOND), Step::Done));
+}
+
+#[test]
 fn a_node_that_is_emptied_while_old_pods_drain_brings_the_others_back_until_all_is_there() {
     let before = Cluster::at_rest('a', 3);
     for moment in ["drain", "delete"] {
