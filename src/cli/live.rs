@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::log::one_line;
 use crate::rollout::report::{Progress, Reporter};
 
 /// How wide the bar of ready pods is.
@@ -33,12 +34,12 @@ impl Live {
 impl Reporter for Live {
     fn line(&self, text: &str) {
         let seconds = self.bar.elapsed().as_secs_f64();
-        self.bar.println(format!("{seconds:>5.1}s  {text}"));
+        self.bar.println(format!("{seconds:>5.1}s  {}", one_line(text)));
     }
 
     fn look(&self, progress: &Progress) {
         // The rows are one message, so that they are drawn at once or not at all.
-        let rows: String = rows(progress).into_iter().map(|row| format!("\n    {row}")).collect();
+        let rows: String = rows(progress).iter().map(|row| format!("\n    {}", one_line(row))).collect();
         if self.bar.message() != rows {
             self.bar.set_message(rows);
         }

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use crate::image::Digest;
+use crate::log::one_line;
 
 /// The form of the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -26,7 +27,8 @@ pub struct OutputArgs {
 /// in every row are left out.
 #[must_use]
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
-    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
+    let cell =
+        |row: &[String], column: usize| row.get(column).map(|text| one_line(text)).unwrap_or_default();
     let columns: Vec<usize> =
         (0..heading.len()).filter(|column| rows.iter().any(|row| !cell(row, *column).is_empty())).collect();
     let width = |column: &usize| {
@@ -66,5 +68,7 @@ mod tests {
             table(&["NAME", "TAG", "NOTE"], &rows),
             "NAME         NOTE\napp          1\na-long-name  -"
         );
+        let hostile = [vec!["a\u{1b}[31m\nb".to_owned()]];
+        assert_eq!(table(&["NAME"], &hostile), "NAME\na [31m b");
     }
 }

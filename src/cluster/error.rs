@@ -3,6 +3,7 @@
 use kube::core::Status;
 
 use super::cause::{self, Cause};
+use crate::log::one_line;
 use crate::failure::Explain;
 
 /// How many names of what there is are worth reading.
@@ -354,8 +355,9 @@ fn unreadable(error: &serde_json::Error) -> String {
 fn answer(status: &Status) -> String {
     let text = status.message.trim();
     let text = if text.is_empty() { status.reason.trim() } else { text };
-    let line: Vec<&str> = text.split_whitespace().collect();
-    format!("{} ({})", line.join(" "), status.code)
+    let line = one_line(text);
+    let words: Vec<&str> = line.split_whitespace().collect();
+    format!("{} ({})", words.join(" "), status.code)
 }
 
 /// Returns the URL of an API server as people write it.
@@ -399,6 +401,13 @@ mod tests {
         assert!(error.hint().unwrap().contains("k8s/rollout-role.yml"));
         assert_eq!(error.status(), Some(403));
         assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn words_of_a_webhook_command_no_terminal() {
+        let status = Status::failure("denied:\n\u{1b}[2J\u{1b}]0;x\u{7}no", "Forbidden");
+        let error = describe(kube::Error::Api(status.with_code(400).boxed()), "patch", "https://a");
+        assert_eq!(error.to_string(), "failed to patch: denied: [2J ]0;x no (400)");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::concourse::Interrupted;
 use crate::concourse::metadata::Variables;
 use crate::failure::Failure;
-use crate::log::Log;
+use crate::log::{Log, plain};
 
 /// Makes a panic one line that says where, never with what: a payload may hold a secret.
 pub fn report_panics(name: &'static str) {
@@ -67,8 +67,8 @@ pub async fn read_stdin() -> std::io::Result<Vec<u8>> {
 pub fn print_failure(log: &Log, failure: &Failure) {
     const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
     const CYAN: anstyle::Style = anstyle::AnsiColor::Cyan.on_default();
-    log.line(format_args!("{RED}error:{RED:#} {failure}"));
+    log.line(format_args!("{RED}error:{RED:#} {}", plain(&failure.to_string())));
     if let Some(hint) = failure.hint() {
-        log.line(format_args!("{CYAN}hint:{CYAN:#} {hint}"));
+        log.line(format_args!("{CYAN}hint:{CYAN:#} {}", plain(&hint)));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::log::Log;
+use crate::log::{Log, one_line};
 use crate::rollout::report::{Progress, Reporter};
 
 /// How long the log may be silent.
@@ -45,7 +45,7 @@ impl Lines {
 
     fn write(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
-        self.log.line(format_args!("{seconds:>5.1}s  {}{text}", self.prefix));
+        self.log.line(format_args!("{seconds:>5.1}s  {}{}", self.prefix, one_line(text)));
     }
 
     /// Says how often the last line was kept back.
