@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 
 use self::start::StartArgs;
 use self::watch::WatchArgs;
@@ -31,13 +31,13 @@ pub struct OrderArgs {
     #[arg(long, value_name = "CONTAINER=IMAGE", requires = "container")]
     container_image: Vec<Other>,
     /// How many seconds the new pods may take to be ready, 180 where it is not given, and sooner then for pods that run and are never ready; 0 does not wait
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=order::LONGEST_WAIT))]
     wait: Option<u64>,
     /// How the old pods leave their Services
     #[arg(long, value_enum, default_value_t, value_name = "WAY")]
     drain: Way,
     /// How many seconds an old pod lives on after its last endpoint is gone
-    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=order::LONGEST_DRAIN_WAIT))]
     drain_wait: u64,
     /// What happens to the new image when its pods do not come up
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]

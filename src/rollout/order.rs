@@ -21,6 +21,10 @@ pub use wrong::Wrong;
 
 /// How long new pods may take to be ready when nobody says.
 pub const WAIT: Duration = Duration::from_secs(180);
+/// The longest that may be asked for, in seconds: no build waits longer than a day.
+pub const LONGEST_WAIT: u64 = 86_400;
+/// The longest drain in seconds: none is worth more than an hour.
+pub const LONGEST_DRAIN_WAIT: u64 = 3_600;
 /// How long a finished rollout must hold still when nobody says.
 pub const SETTLE: Duration = Duration::from_secs(10);
 

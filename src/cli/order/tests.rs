@@ -125,3 +125,19 @@ fn options_that_make_no_sense_are_refused_by_name() {
         assert!(Usual::try_parse_from(["x"].iter().chain(words)).is_err(), "{words:?}");
     }
 }
+
+#[test]
+fn seconds_that_mean_nothing_are_refused_as_the_resource_refuses_them() {
+    let most = u64::MAX.to_string();
+    for wrong in [
+        ["--wait", most.as_str()],
+        ["--wait", "86401"],
+        ["--drain-wait", most.as_str()],
+        ["--drain-wait", "0"],
+        ["--drain-wait", "3601"],
+    ] {
+        let Err(error) = Usual::try_parse_from(["x"].iter().chain(&wrong)) else { panic!("{wrong:?}") };
+        assert!(error.to_string().contains("is not in"), "{error}");
+    }
+    assert_eq!(again(&["--wait", "0"]), " --wait 0");
+}

@@ -15,7 +15,9 @@ use crate::failure::Failure;
 use crate::registry::Ambient;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
-use crate::rollout::order::{Canary, Freeze, Probe, SETTLE, WAIT, Window};
+use crate::rollout::order::{
+    Canary, Freeze, LONGEST_DRAIN_WAIT, LONGEST_WAIT, Probe, SETTLE, WAIT, Window,
+};
 use crate::rollout::report::Reporter;
 use crate::rollout::several::Together;
 use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};
@@ -24,9 +26,6 @@ use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};
 /// seen to act on an endpoint after 5 s, and a SYN that was dropped meanwhile is sent again after 1
 /// and 3 s.
 const DRAIN_WAIT: u64 = 10;
-/// No build waits longer than a day, and no drain is worth an hour.
-const LONGEST_WAIT: u64 = 86_400;
-const LONGEST_DRAIN_WAIT: u64 = 3_600;
 /// More at a time is a fleet, and no one reads a log of it.
 const MOST_PARALLEL: u64 = 50;
 
