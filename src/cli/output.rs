@@ -27,8 +27,7 @@ pub struct OutputArgs {
 /// in every row are left out.
 #[must_use]
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
-    let cell =
-        |row: &[String], column: usize| row.get(column).map(|text| one_line(text)).unwrap_or_default();
+    let cell = |row: &[String], column: usize| row.get(column).map(|text| one_line(text)).unwrap_or_default();
     let columns: Vec<usize> =
         (0..heading.len()).filter(|column| rows.iter().any(|row| !cell(row, *column).is_empty())).collect();
     let width = |column: &usize| {

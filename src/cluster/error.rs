@@ -3,8 +3,8 @@
 use kube::core::Status;
 
 use super::cause::{self, Cause};
-use crate::log::one_line;
 use crate::failure::Explain;
+use crate::log::one_line;
 
 /// How many names of what there is are worth reading.
 const NAMES_SHOWN: usize = 8;

@@ -94,3 +94,17 @@ fn debug_says_where_it_looked() {
         "{outcome}"
     );
 }
+
+#[test]
+fn a_name_that_is_too_long_for_a_label_is_looked_at_without_asking_for_what_cannot_be() {
+    let server = ApiServer::start();
+    shop::fill(&server, 'a');
+    let name = "shop-".repeat(12) + "front";
+    let mut deployment = server.object(shop::DEPLOYMENT).unwrap();
+    deployment["metadata"]["name"] = json!(name);
+    server.put(&shop::DEPLOYMENT.replace("deployments/app", &format!("deployments/{name}")), deployment);
+    let source = json!({"server": server.url(), "token": TOKEN, "namespace": "shop", "deployment": name});
+    let outcome = Toolkit::new().step("rollout", "check", None, &json!({"source": source}).to_string());
+    assert_eq!(outcome.json()[0]["digest"], json!(shop::digest('a')), "{outcome}");
+    assert!(server.seen().iter().all(|seen| !seen.query.contains("detached")), "{:?}", server.seen());
+}

@@ -145,7 +145,8 @@ fn a_policy_that_keeps_pods_from_being_relabelled_is_heard_before_anything_is_wr
     let outcome = finish(&toolkit, child, b"");
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert!(
-        outcome.stderr.contains("drain rolling") && outcome.stderr.contains("relabelling them is refused: adm"),
+        outcome.stderr.contains("drain rolling")
+            && outcome.stderr.contains("relabelling them is refused: adm"),
         "{outcome}"
     );
 }

@@ -24,6 +24,7 @@ use crate::cluster::{self, Cluster};
 use crate::rollout::Kind;
 use crate::rollout::annotations::DETACHED;
 use crate::rollout::observe::{Routing, Snapshot, is_detached};
+use crate::rollout::plan::drain::LONGEST_LABEL;
 use crate::rollout::plan::step::Step;
 
 mod notices;
@@ -60,8 +61,10 @@ impl Place {
         Api::namespaced(self.cluster.client.clone(), &self.namespace)
     }
 
-    fn detached_selector(&self) -> String {
-        format!("{DETACHED}={}", self.name)
+    /// Returns the query for pods that were detached. There are none where the name is too long for a
+    /// label, and the API server refuses to look for them.
+    fn detached_selector(&self) -> Option<String> {
+        (self.name.len() <= LONGEST_LABEL).then(|| format!("{DETACHED}={}", self.name))
     }
 
     /// Lists everything once.
@@ -79,10 +82,11 @@ impl Place {
             .await
             .map_err(|error| self.cluster.describe(error, &doing))?;
         let owned = ListParams::default().labels(&self.selector);
-        let marked = ListParams::default().labels(&self.detached_selector());
         let replica_sets = self.list::<ReplicaSet>(&owned).await?;
         let mut pods = self.list::<Pod>(&owned).await?;
-        pods.extend(self.list::<Pod>(&marked).await?);
+        if let Some(marked) = self.detached_selector() {
+            pods.extend(self.list::<Pod>(&ListParams::default().labels(&marked)).await?);
+        }
         let (container, others) = (self.container.clone(), self.others.clone());
         let pods = unique(pods);
         let look = Snapshot { deployment, container, others, replica_sets, pods, routing: None, set: None };
@@ -157,7 +161,6 @@ impl Live {
     /// Starts to watch, from what one look showed.
     pub(super) fn start(place: &Place, base: Snapshot) -> Self {
         let owned = watcher::Config::default().labels(&place.selector);
-        let marked = watcher::Config::default().labels(&place.detached_selector());
         let itself = watcher::Config::default().fields(&format!("metadata.name={}", place.name));
         let mut seen = SelectAll::new();
         let set = base.set.as_deref().map(Stores::of);
@@ -166,7 +169,9 @@ impl Live {
         } else {
             seen.push(watch(place, itself, Seen::Deployment));
             seen.push(watch(place, owned.clone(), Seen::ReplicaSet));
-            seen.push(watch(place, marked, Seen::Detached));
+            if let Some(marked) = place.detached_selector() {
+                seen.push(watch(place, watcher::Config::default().labels(&marked), Seen::Detached));
+            }
         }
         seen.push(watch(place, owned, Seen::Pod));
         seen.push(notices::watch(place).map(|told| Seen::Told(Box::new(told))).boxed());

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ENDING, Rollout};
 use super::clock::Stopwatch;
 use super::doctor::Doctor;
 use super::guard::Guard;
 use super::live::Live;
+use super::{ENDING, Rollout};
 use crate::cluster;
 use crate::rollout::observe::Snapshot;
 use crate::rollout::outcome::Ending;
@@ -164,7 +164,9 @@ impl Rollout<'_> {
                     let look = self.fresh().await?;
                     let mut routed = look.clone();
                     routed.routing = None;
-                    return self.act(&look, clear(&routed, self.order.drain_wait, self.order.drain_wait)).await;
+                    return self
+                        .act(&look, clear(&routed, self.order.drain_wait, self.order.drain_wait))
+                        .await;
                 }
                 _ => return Ok(()),
             }

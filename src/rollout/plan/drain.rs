@@ -10,6 +10,9 @@ use crate::rollout::observe::{Snapshot, annotation};
 use crate::rollout::preflight::is_recreate;
 use crate::rollout::{Drain, Order};
 
+/// How long the value of a label may be.
+pub const LONGEST_LABEL: usize = 63;
+
 /// The way a rollout goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,7 +81,7 @@ pub fn choose(order: &Order, snapshot: &Snapshot, obstacle: Option<&str>) -> Cho
 /// The mark of a detached pod is a label with the Deployment's name, and labels are shorter than names.
 fn unmarkable(snapshot: &Snapshot) -> Option<&'static str> {
     let length = snapshot.deployment.metadata.name.as_ref().map_or(0, String::len);
-    (length > 63).then_some("the Deployment's name is too long for a label")
+    (length > LONGEST_LABEL).then_some("the Deployment's name is too long for a label")
 }
 
 fn plain(why: &str) -> Choice {

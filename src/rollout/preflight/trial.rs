@@ -97,7 +97,10 @@ mod tests {
         let policy = "admission webhook \"require-labels\" denied the request: label `app` is missing";
         let words = no_relabelling(403, policy).unwrap();
         assert_eq!(words, format!("relabelling them is refused: {policy}"));
-        assert!(no_relabelling(422, "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'p' denied request").is_some());
+        assert!(
+            no_relabelling(422, "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'p' denied request")
+                .is_some()
+        );
         for (code, words) in [
             (422, "the server rejected our request due to an error in our request"),
             (404, "pods \"x\" not found"),

@@ -15,9 +15,7 @@ use crate::failure::Failure;
 use crate::registry::Ambient;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
-use crate::rollout::order::{
-    Canary, Freeze, LONGEST_DRAIN_WAIT, LONGEST_WAIT, Probe, SETTLE, WAIT, Window,
-};
+use crate::rollout::order::{Canary, Freeze, LONGEST_DRAIN_WAIT, LONGEST_WAIT, Probe, SETTLE, WAIT, Window};
 use crate::rollout::report::Reporter;
 use crate::rollout::several::Together;
 use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};

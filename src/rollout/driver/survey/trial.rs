@@ -9,9 +9,9 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
 
 use super::Surveyor;
-use crate::rollout::driver::act::json_patch;
 use crate::rollout::Kind;
 use crate::rollout::annotations::MANAGER;
+use crate::rollout::driver::act::json_patch;
 use crate::rollout::observe::is_detached;
 use crate::rollout::plan::patch::detach;
 use crate::rollout::preflight::facts::{Asked, Owner, Trial};
