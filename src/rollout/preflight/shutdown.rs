@@ -150,7 +150,13 @@ impl Pair<'_> {
 
     fn hooks<'a>(&self, pod: &'a Pod) -> Vec<Option<&'a LifecycleHandler>> {
         let Some(spec) = pod.spec.as_ref() else { return Vec::new() };
-        self.facts.serving(spec).into_iter().map(hook).collect()
+        let serving = self.facts.serving(spec);
+        if !serving.is_empty() {
+            return serving.into_iter().map(hook).collect();
+        }
+        // Where no Service sends traffic it is the rolled container whose end counts.
+        let name = &self.facts.snapshot.container;
+        spec.containers.iter().filter(|container| container.name == *name).map(hook).collect()
     }
 
     /// Returns whether nothing holds back the end of the pod.

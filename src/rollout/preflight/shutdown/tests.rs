@@ -47,8 +47,19 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
         severity: Warn,
         says: "have a preStop hook of unknown length",
         triggers: || rolling(&exec("nginx -s quit")).inspect(),
-        // No hook at all is the matter of another rule.
-        silent: || Scene::exposed().inspect(),
+        // No hook at all is the matter of another rule, also where no Service sends traffic.
+        silent: || {
+            Scene::exposed().but(|scene| scene.snapshot.routing.as_mut().unwrap().services.clear()).inspect()
+        },
+    },
+    Case {
+        rule: "D401",
+        severity: Info,
+        says: "3 pods that run have no preStop hook",
+        triggers: || {
+            Scene::exposed().but(|scene| scene.snapshot.routing.as_mut().unwrap().services.clear()).inspect()
+        },
+        silent: || Scene::fine().inspect(),
     },
     Case {
         rule: "D402",
