@@ -290,6 +290,21 @@ fn without_the_right_to_leases_the_deployment_alone_keeps_runs_apart() {
 }
 
 #[test]
+fn a_takeover_whose_note_came_too_late_is_noted_again() {
+    let (server, toolkit) = shop();
+    server.script(Method::GET, LEASE, (403, "Forbidden", "leases are forbidden"), 99);
+    let first = start(&toolkit, 'b', &["--wait", "60"]);
+    until_written(&server, 'b');
+    terminate(&first);
+    assert_eq!(finish(&toolkit, first, b"").code, Some(143));
+    server.script(Method::PATCH, shop::DEPLOYMENT, (422, "Invalid", "testing value failed"), 1);
+    let second = start(&toolkit, 'c', &["--wait", "60"]);
+    until_written(&server, 'c');
+    terminate(&second);
+    assert_eq!(finish(&toolkit, second, b"").code, Some(143));
+}
+
+#[test]
 fn without_leases_an_older_run_hears_of_a_newer_one_as_soon_as_that_says_so() {
     let (server, toolkit) = shop();
     server.script(Method::GET, LEASE, (403, "Forbidden", "leases are forbidden"), 99);

@@ -10,7 +10,28 @@ use crate::rollout::plan::drain::Way;
 use crate::rollout::plan::patch;
 use crate::rollout::verdict::new_pods_lack;
 
+/// How often the journal may be another one than the one that was read.
+const RACES: u32 = 5;
+
 impl Rollout<'_> {
+    /// Writes into the journal of the run that began it that it is to stop, and gives it time to hear that.
+    async fn claim(&self, mut snapshot: Snapshot) -> Result<Snapshot, Error> {
+        let mut races = 0;
+        while let Some(journal) = snapshot.journal() {
+            let journal = Journal { taken: Some(self.wanted()), ..journal };
+            match self.patch_deployment(patch::note(&snapshot, &journal), "take over the rollout of").await {
+                Err(Error::Cluster(error)) if self.may_try_again(&error) && races < RACES => races += 1,
+                done => {
+                    done?;
+                    tokio::time::sleep(YIELD).await;
+                    return self.fresh().await;
+                }
+            }
+            snapshot = self.fresh().await?;
+        }
+        Ok(snapshot)
+    }
+
     /// Ends the rollout of another image that an earlier run left half-way: to its end when all its
     /// pods are ready, back to its beginning when some serve and the old ones still can do without
     /// them, else by giving the old pods back to their Services before the new image is written.
@@ -21,11 +42,11 @@ impl Rollout<'_> {
         way: Way,
     ) -> Result<Snapshot, Error> {
         if !self.has_lease() {
-            // The run that began it hears from its own journal that it is to stop.
-            let journal = Journal { taken: Some(self.wanted()), ..journal.clone() };
-            self.patch_deployment(patch::note(&snapshot, &journal), "take over the rollout of").await?;
-            tokio::time::sleep(YIELD).await;
-            snapshot = self.fresh().await?;
+            snapshot = self.claim(snapshot).await?;
+            // It may have come to its end meanwhile.
+            if snapshot.journal().is_none() {
+                return Ok(snapshot);
+            }
         }
         let goal = self.goal_of(&snapshot);
         let ended = if journal.detached && new_pods_lack(&goal, &snapshot).is_none() {

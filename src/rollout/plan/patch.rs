@@ -198,10 +198,14 @@ fn ended(snapshot: &Snapshot, image: &str, ending: Ending) -> Vec<(&'static str,
     pairs.into_iter().flatten().collect()
 }
 
-/// Notes in the journal of the rollout that its run ended early, or that another run ends it.
+/// Notes in the journal of the rollout that its run ended early, or that another run ends it. A journal
+/// that went on or was closed since it was read is not put back.
 #[must_use]
 pub fn note(snapshot: &Snapshot, journal: &Journal) -> Operations {
     let mut operations = test_images(snapshot);
+    // After an undo by hand it is on a ReplicaSet alone: there is nothing to be held to.
+    let read = annotation(&snapshot.deployment.metadata, JOURNAL);
+    operations.extend(read.map(|read| test(&format!("/metadata/annotations/{}", escape(JOURNAL)), read)));
     operations.extend(annotate(snapshot, &[(JOURNAL, Some(journal.write()))]));
     operations
 }

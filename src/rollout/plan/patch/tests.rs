@@ -264,6 +264,14 @@ fn a_note_in_the_journal_changes_nothing_else_and_only_over_the_same_image() {
 }
 
 #[test]
+fn a_note_does_not_reopen_a_journal_that_was_closed_since_it_was_read() {
+    let written = written(Way::Detached);
+    let journal = written.journal().unwrap();
+    let closed = after(&written, &finish(&written, &journal));
+    assert!(refused(&closed.deployment, &note(&written, &journal)));
+}
+
+#[test]
 fn going_back_to_a_tag_leaves_no_digest() {
     let snapshot = written(Way::Detached);
     let journal = Journal { previous: "registry/app:1".to_owned(), ..snapshot.journal().unwrap() };
