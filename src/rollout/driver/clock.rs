@@ -16,6 +16,8 @@ const RACES: u32 = 10;
 const NUDGE: Duration = Duration::from_secs(3);
 /// How often pods that served may need time again: pods that come and go for ever are not waited for.
 const RELAPSES: u32 = 10;
+/// For how long a reason is waited for that begins to show when it is late.
+const MOMENT: Duration = Duration::from_secs(5);
 /// What a pod may take beyond its grace period until it is gone: its node kills it and says so.
 const GONE: Duration = Duration::from_secs(30);
 
@@ -38,6 +40,8 @@ pub(super) struct Stopwatch {
     stuck: Option<(String, Instant)>,
     nudged: Instant,
     races: u32,
+    /// Since when it is late.
+    late: Option<Instant>,
     /// Since when somebody has it paused.
     paused: Option<Instant>,
     /// How much time was lost so far to pauses and to silence.
@@ -67,6 +71,7 @@ impl Stopwatch {
             stuck: None,
             nudged: started,
             races: 0,
+            late: None,
             paused: None,
             lost: Duration::ZERO,
         }
@@ -155,6 +160,11 @@ impl Stopwatch {
         };
         let served = self.served.map_or(Duration::MAX, |served| self.since(served, now));
         self.since(self.began, now).min(served) > self.wait + extra
+    }
+
+    /// Evidence that has just begun to show tells more than that it is late: it has a moment to be certain.
+    pub(super) fn has_a_moment(&mut self) -> bool {
+        self.late.get_or_insert_with(Instant::now).elapsed() < MOMENT
     }
 
     /// Old pods leave when the new ones are there: what that takes counts from then, or from when the new

@@ -38,6 +38,7 @@ pub(super) struct Doctor {
     open: BTreeSet<Question>,
     told: BTreeMap<(&'static str, String), String>,
     said_blind: bool,
+    suspects: bool,
     /// How many nodes take pods, once that mattered and where it may be known.
     nodes: Option<Option<usize>>,
 }
@@ -57,6 +58,7 @@ impl Doctor {
         self.hear_answers();
         let mut diagnosis = self.diagnose(rollout, look, notices);
         self.tell(rollout, &diagnosis);
+        self.suspects = diagnosis.suspects.iter().any(|suspect| suspect.class != Class::Time);
         if self.nodes.is_none() && diagnosis.suspects.iter().any(|suspect| suspect.class == Class::Node) {
             self.nodes = Some(Desk::of(rollout, look).nodes().await);
         }
@@ -66,6 +68,11 @@ impl Doctor {
             self.tell(rollout, &diagnosis);
         }
         diagnosis.cause
+    }
+
+    /// Returns whether the last look showed more than that time passes.
+    pub(super) const fn suspects(&self) -> bool {
+        self.suspects
     }
 
     fn diagnose(&mut self, rollout: &Rollout<'_>, look: &Snapshot, notices: &Notices) -> Diagnosis {

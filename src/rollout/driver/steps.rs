@@ -118,15 +118,15 @@ impl Rollout<'_> {
                 Step::Wait(_) if watch.is_paused_for_good(&look) => {
                     return Err(self.paused(&look, wait).into());
                 }
-                Step::Wait(lack) if watch.is_late(&lack, &look) => {
-                    return Err(Stop::Late(Box::new(look), lack));
-                }
                 Step::Wait(lack) => {
                     // A set is watched from what was there before the write: its pods are the others still.
                     if is_current(goal, &look)
                         && let Some(cause) = doctor.look(self, &look, &live.notices).await
                     {
                         return Err(Stop::Hopeless(Box::new(look), Box::new(cause)));
+                    }
+                    if watch.is_late(&lack, &look) && !(doctor.suspects() && watch.has_a_moment()) {
+                        return Err(Stop::Late(Box::new(look), lack));
                     }
                     if lack.kind == Kind::Digest
                         && let Some(cause) = self.learn(goal, &look).await
