@@ -104,7 +104,7 @@ pub(super) struct Roll {
 impl Roll {
     fn start(app: &App, image: &str, arguments: &[&str]) -> Self {
         let kubeconfig = std::env::var("KUBECONFIG").unwrap();
-        let usual = [["--wait", "150"], ["--drain-wait", "2"], ["--settle", "1"]];
+        let usual = [["--drain-wait", "2"], ["--settle", "1"]];
         let usual = usual.into_iter().filter(|[option, _]| !arguments.contains(option));
         let mut child = Command::new(ROLLWAY)
             .args(["roll", "app", image, "--namespace", &app.namespace, "--kubeconfig", &kubeconfig])
