@@ -146,7 +146,7 @@ fn a_way_back_is_proven_though_the_pods_from_before_have_ended() {
     passes(&mut child, &|| false);
     let outcome = finish(&toolkit, child, b"");
     assert_eq!((outcome.code, outcome.json()["rule"].clone()), (Some(5), json!("F308")), "{outcome}");
-    assert!(outcome.stderr.contains("rolled back: 3 pods run"), "{outcome}");
+    assert!(outcome.stderr.contains("rolled back: 3 pods on"), "{outcome}");
     assert_eq!(annotation(&server, "rollout"), "finished");
 }
 
