@@ -15,6 +15,7 @@ mod fake_node;
 mod faults;
 mod images;
 mod killed;
+mod kpack_causes;
 mod kpack_fleet;
 mod kpack_sidecar;
 mod kpack_trigger;
