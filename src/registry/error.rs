@@ -202,7 +202,9 @@ pub enum Trouble {
     CertificateTime,
     /// The server's certificate is for another name.
     CertificateName,
-    /// TLS failed otherwise; often the server speaks plain http.
+    /// The server does not speak TLS.
+    NoTls,
+    /// TLS failed otherwise.
     Tls,
     /// No answer in time.
     Timeout,
@@ -234,6 +236,7 @@ impl Error {
                 Trouble::Certificate
                 | Trouble::CertificateTime
                 | Trouble::CertificateName
+                | Trouble::NoTls
                 | Trouble::Tls
                 | Trouble::Other => None,
             },
@@ -353,7 +356,7 @@ impl Trouble {
             Self::CertificateName => Some(
                 "write the host in `repository` as the certificate has it, or add that name to the certificate",
             ),
-            Self::Tls => Some("if the registry speaks plain http, set `insecure: true`"),
+            Self::NoTls | Self::Tls => Some("if the registry speaks plain http, set `insecure: true`"),
             Self::Broken | Self::Other => None,
         }
     }
@@ -367,6 +370,7 @@ impl fmt::Display for Trouble {
             Self::Certificate => "the certificate was not accepted",
             Self::CertificateTime => "the certificate is not valid at this time",
             Self::CertificateName => "the certificate is for another name",
+            Self::NoTls => "the server does not speak TLS",
             Self::Tls => "TLS failed",
             Self::Timeout => "no answer in time",
             Self::Broken => "the connection ended early",

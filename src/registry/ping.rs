@@ -69,11 +69,12 @@ async fn race(
 }
 
 /// Chooses between the two failures: the registry's own words are worth more than a handshake that
-/// failed because it does not speak TLS.
+/// failed, and where there is no TLS at all, what went wrong on http is what went wrong.
 fn instead(secure: Error, plain: Result<Found, Error>) -> Result<Found, Error> {
     match (secure, plain) {
         (_, Ok(found)) => Ok(found),
         (secure @ Error::Unreachable { trouble, .. }, Err(_)) if trouble.is_certificate() => Err(secure),
+        (Error::Unreachable { trouble: super::Trouble::NoTls, .. }, Err(plain)) => Err(plain),
         (_, Err(plain @ Error::Answered { .. })) => Err(plain),
         (secure, Err(_)) => Err(secure),
     }

@@ -335,6 +335,7 @@ fn known(layer: &(dyn StdError + 'static)) -> Option<(Trouble, String)> {
     if let Some(error) = tls {
         let trouble = match error {
             rustls::Error::InvalidCertificate(error) => refused(error),
+            rustls::Error::InvalidMessage(_) => Trouble::NoTls,
             _ => Trouble::Tls,
         };
         return Some((trouble, error.to_string()));

@@ -20,6 +20,7 @@ mod image_digest_faults;
 mod image_digest_gates;
 mod image_digest_get;
 mod image_digest_inputs;
+mod image_digest_lines;
 mod image_digest_mirrors;
 mod image_digest_promote;
 mod image_digest_put;

@@ -6,6 +6,7 @@ pub(crate) mod apiserver;
 pub(crate) mod clouds;
 pub(crate) mod images;
 pub(crate) mod kpack;
+pub(crate) mod line;
 pub(crate) mod papers;
 pub(crate) mod registry;
 pub(crate) mod sets;
