@@ -80,6 +80,7 @@ pub(super) async fn put(
     push.parts().await?;
     companions::push(&push, &companions).await?;
     push.tags(&tags.written()).await?;
+    let client = client.with_policy(proof::patience());
     proof::wait(&client, &tags.written(), &pinned.digest, context).await;
     Ok(answer(pinned, &tags))
 }

@@ -381,6 +381,16 @@ fn account_that_may_not_read_what_it_wrote_gets_a_warning() {
 }
 
 #[test]
+fn registry_that_throttles_the_look_afterwards_is_not_waited_for() {
+    let registry = Registry::plain();
+    registry.fault("HEAD /v2/app/manifests/latest", Fault::wait(429, "900"));
+    let outcome = put(&registry);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let words = "could not be seen: the registry asks to wait 900 s";
+    assert!(outcome.stderr.contains(words) && !outcome.stderr.contains("retrying"), "{outcome}");
+}
+
+#[test]
 fn blob_that_is_not_what_its_name_says_never_gets_into_the_registry() {
     let registry = Registry::plain();
     let toolkit = Toolkit::new();

@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use crate::concourse::Context;
 use crate::image::Digest;
-use crate::registry::{self, Client};
+use crate::registry::{self, Client, Policy};
 
 /// How long is waited between the looks: about half a minute in all.
 const WAITS: [Duration; 6] = [
@@ -18,6 +18,12 @@ const WAITS: [Duration; 6] = [
     Duration::from_secs(8),
     Duration::from_secs(15),
 ];
+
+/// Returns the patience with one look: all is written, and nobody waits an hour to hear of that.
+pub(super) fn patience() -> Policy {
+    let deadline = WAITS.iter().sum();
+    Policy { deadline, throttled: deadline, ..Policy::default() }
+}
 
 /// Waits until `tags` and `digest` are served. That they are not is a warning: the put is done.
 pub(super) async fn wait(client: &Client, tags: &[&str], digest: &Digest, context: &Context) {
