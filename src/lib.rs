@@ -19,6 +19,8 @@ pub mod concourse;
 pub mod executable;
 pub mod exit;
 pub mod failure;
+#[cfg(test)]
+mod fuzz;
 pub mod harness;
 pub mod image;
 pub mod image_digest;

@@ -191,4 +191,26 @@ mod tests {
             assert_eq!(read(&layers), None, "{size}");
         }
     }
+
+    #[test]
+    fn no_manifest_stops_the_reader_and_sizes_can_be_added_up() {
+        let mut kinds = [0, 0, 0];
+        for bytes in crate::fuzz::manifests() {
+            let (kind, parts) = match Contents::read(&bytes) {
+                None => (0, Vec::new()),
+                Some(Contents::Image(parts)) => {
+                    (1, parts.layers.into_iter().chain([parts.config]).collect::<Vec<_>>())
+                }
+                Some(Contents::Index(children)) => (2, children),
+            };
+            kinds[kind] += 1;
+            let mut sizes = parts.iter().map(|part| part.size);
+            assert!(sizes.try_fold(0_u64, u64::checked_add).is_some());
+            for part in &parts {
+                assert!(part.digest.as_str().len() == 71, "{}", part.digest);
+                let _ = (part.platform(), part.is_image(), part.is_manifest());
+            }
+        }
+        assert!(kinds.iter().all(|count| *count > 100), "{kinds:?}");
+    }
 }

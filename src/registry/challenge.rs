@@ -81,6 +81,7 @@ fn parameter_value(text: &str) -> (String, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Random;
 
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
         Challenge::Bearer {
@@ -117,15 +118,9 @@ mod tests {
         }
     }
 
-    /// Returns a sequence that looks random and is always the same.
     fn numbers() -> impl FnMut(usize) -> usize {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        move |below| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            usize::try_from(state % below as u64).unwrap()
-        }
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        move |below| random.below(below)
     }
 
     #[test]

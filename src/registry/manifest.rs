@@ -223,4 +223,25 @@ mod tests {
             Some(digest('c').as_str())
         );
     }
+
+    #[test]
+    fn no_manifest_stops_the_reader() {
+        let mut kinds = [0, 0, 0];
+        for bytes in crate::fuzz::manifests() {
+            let manifest = Manifest::read(bytes.clone());
+            assert_eq!((&manifest.digest, &manifest.bytes), (&digest_of(&bytes), &bytes));
+            kinds[match manifest.kind {
+                Kind::Image { .. } => 0,
+                Kind::Index { .. } => 1,
+                Kind::Other => 2,
+            }] += 1;
+            let family = Family {
+                images: manifest.children().iter().map(|it| (it.clone(), None)).collect(),
+                head: manifest,
+            };
+            assert!(!family.identities().is_empty());
+            let _ = (family.image(&Platform::default()), family.platforms());
+        }
+        assert!(kinds.iter().all(|count| *count > 100), "{kinds:?}");
+    }
 }

@@ -268,4 +268,35 @@ mod tests {
         let mut walk = Walk::from(read(&json!({ "manifests": children })).unwrap());
         assert!(walk.next().is_err());
     }
+
+    #[test]
+    fn no_manifest_stops_the_walk_and_each_comes_after_what_it_names() {
+        let nodes: Vec<Node> =
+            crate::fuzz::manifests().filter_map(|bytes| Node::read(bytes, "").ok()).collect();
+        assert!(nodes.len() > 500 && nodes.len() < 4_900, "{}", nodes.len());
+        for some in nodes.chunks(7) {
+            let children: Vec<_> = some.iter().map(named).collect();
+            let mut walk = Walk::from(read(&json!({ "manifests": children })).unwrap());
+            while let Ok(ahead) = walk.next() {
+                if ahead.is_empty() {
+                    break;
+                }
+                for child in ahead {
+                    if let Some(node) = some.iter().find(|node| node.digest == child.digest) {
+                        walk.add(node.clone());
+                    }
+                }
+            }
+            let (manifests, blobs) = walk.finish();
+            let mut seen = BTreeSet::new();
+            for node in &manifests {
+                let known = manifests.iter().map(|node| &node.digest);
+                let inner: BTreeSet<_> =
+                    known.filter(|it| node.manifests.iter().any(|child| &child.digest == *it)).collect();
+                assert!(inner.is_subset(&seen), "{}", node.digest);
+                seen.insert(&node.digest);
+            }
+            assert!(blobs.iter().map(|blob| blob.size).try_fold(0_u64, u64::checked_add).is_some());
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use tar::EntryType;
 
 use super::{Layer, Root};
+use crate::fuzz::Random;
 use crate::unpack::{Error, Limits};
 
 /// A root with a file beside it that no layer may touch.
@@ -204,22 +205,6 @@ fn header_that_is_longer_than_any_honest_one_is_refused() {
     for kind in [EntryType::XHeader, EntryType::GNULongName, EntryType::XGlobalHeader] {
         let layer = Layer::default().entry(kind, ("x", ""), 0o644, &vec![b'a'; (1 << 20) + 1]);
         assert_eq!(guarded().error([layer]), "its archive is damaged: a header is longer than 1 MiB");
-    }
-}
-
-/// A generator that gives the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
     }
 }
 
