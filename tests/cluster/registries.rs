@@ -38,7 +38,7 @@ fn files(directory: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What works in every face: check finds the digest, in names it.
+/// What works in every face: check finds the digest, in names it and fetches the image in each format.
 async fn assert_served(face: &Face) {
     let digest = face.push("one").await;
     assert_eq!(versions(&face.source, None).await, [digest.as_str()]);
@@ -56,6 +56,82 @@ async fn assert_served(face: &Face) {
     let mut found = files(ended.directory.path());
     assert!(found.remove("image.json").is_some());
     assert_eq!(found, wanted.into());
+    for format in FORMATS {
+        let params = json!({ "format": format });
+        let ended = run("in", json!({ "source": face.source, "version": version, "params": params })).await;
+        assert_eq!(ended.version(), version, "{format}");
+        assert_fetched(ended.directory.path(), format, &digest);
+    }
+}
+
+const FORMATS: [&str; 3] = ["rootfs", "oci", "oci-layout"];
+
+/// What `Face::push` pushed is there.
+fn assert_fetched(directory: &Path, format: &str, digest: &str) {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    match format {
+        "rootfs" => assert_eq!(read("rootfs/content"), "one"),
+        "oci" => {
+            let mut archive = tar::Archive::new(std::fs::File::open(directory.join("image.tar")).unwrap());
+            let entries = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
+            let names: Vec<_> = entries.collect();
+            assert!(names.contains(&"manifest.json".into()) && names.len() == 3, "{names:?}");
+        }
+        _ => {
+            assert_eq!(read("oci/single-image-digest"), digest);
+            assert!(directory.join("oci/blobs/sha256").join(&digest[7..]).exists());
+        }
+    }
+}
+
+/// A file system with little room, mounted on a directory.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mounted_on(directory: &Path) -> Self {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=128k", "none"]).arg(directory);
+        assert!(mount.status().unwrap().success());
+        Self(directory.to_owned())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Returns a text that no compression makes small.
+fn noise(length: usize) -> String {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
+    let mut text = String::new();
+    while text.len() < length {
+        text.push_str(&next());
+    }
+    text
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn disk_that_is_full_is_said_and_nothing_is_left_on_it() {
+    let face = Face::plain("registries/full-disk");
+    let version = json!({ "tag": "latest", "digest": face.push(&noise(1 << 20)).await });
+    for format in FORMATS {
+        let directory = tempfile::tempdir().unwrap();
+        let _small = Small::mounted_on(directory.path());
+        let params = json!({ "format": format });
+        let request = json!({ "source": face.source, "version": version, "params": params });
+        let ended = Put::start_in(directory, IMAGE_DIGEST, "in", request).await.end().await;
+        ended.assert_refused(&["No space left on device", "hint: the disk is full"]);
+        assert_eq!(std::fs::read_dir(ended.directory.path()).unwrap().count(), 0, "{format}");
+    }
 }
 
 #[tokio::test]
