@@ -193,4 +193,25 @@ mod tests {
         assert!(place.access.client_cert.is_empty());
         assert!(!super::super::identity::is_set(&place.access.client_key));
     }
+
+    #[test]
+    fn hubs_mirror_is_not_asked_for_images_of_clouds() {
+        let json = r#"{"registry_mirror": {"host": "m.io"}}"#;
+        for host in [
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "public.ecr.aws",
+            "example.azurecr.io",
+            "example.azurecr.us",
+            "europe-west1-docker.pkg.dev",
+        ] {
+            assert_eq!(names(&format!("{host}/team/app"), json).unwrap(), [""; 0], "{host}");
+        }
+        // A bare name is Docker Hub's, unless the keys put it into an ECR.
+        let keys = r#"{"aws_region": "eu-west-1", "aws_account_id": "123456789012", "aws_access_key_id": "a",
+            "aws_secret_access_key": "b", "registry_mirror": {"host": "m.io"}}"#;
+        let access: Access = serde_json::from_str(keys).unwrap();
+        let placed = Client::connect("team/app", &access, &Log::to(std::io::sink())).unwrap();
+        assert_eq!(placed.repository().host(), "123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+        assert!(places(placed.repository(), &access).unwrap().is_empty());
+    }
 }
