@@ -54,33 +54,49 @@ impl Version {
 
 /// Returns the versions since `cursor`, oldest first; without one, the newest alone.
 ///
-/// A cursor whose build is gone is no reason to tell of old builds again: only higher numbers follow.
-/// Where all numbers are lower, they began anew, and the newest build is what there is.
+/// No build that is older than the cursor's is ever told of: the cursor is looked up among all builds,
+/// because its own may have failed, or run. One whose build is gone is followed by higher numbers only.
 #[must_use]
 pub fn since(cursor: Option<&Version>, wanted: Wanted, mut builds: Vec<Build>) -> Vec<Version> {
     Build::sort(&mut builds);
-    builds.retain(|build| match build.state {
+    let from = cursor.map_or(Start::Newest, |cursor| first_after(cursor, &builds));
+    let is_told = |build: &&Build| match build.state {
         State::Succeeded => build.image.is_some() || wanted == Wanted::Any,
         State::Failed => wanted == Wanted::Any,
         State::Running => false,
-    });
-    let from = match cursor {
-        None => builds.len().saturating_sub(1),
-        Some(cursor) => first_after(cursor, &builds),
     };
-    builds[from..].iter().map(Version::of).collect()
+    match from {
+        Start::Index(index) => builds[index..].iter().filter(is_told).map(Version::of).collect(),
+        Start::Newest => builds.iter().rev().find(is_told).map(Version::of).into_iter().collect(),
+    }
 }
 
-fn first_after(cursor: &Version, builds: &[Build]) -> usize {
+/// Where to begin to tell.
+enum Start {
+    /// At this build.
+    Index(usize),
+    /// At the newest one that is to be told of, whatever it is.
+    Newest,
+}
+
+fn first_after(cursor: &Version, builds: &[Build]) -> Start {
     if let Some(known) = builds.iter().rposition(|build| cursor.is_of(build)) {
-        return known;
+        return Start::Index(known);
     }
-    let newest = builds.len().saturating_sub(1);
-    let Ok(number) = cursor.build.parse::<u64>() else { return newest };
+    let Ok(number) = cursor.build.parse::<u64>() else { return Start::Newest };
     // The builds of the newest Image are the last ones, and their numbers rise.
     let owner = builds.last().map(|build| build.owner.clone());
-    let is_newer = |build: &Build| Some(&build.owner) == owner.as_ref() && build.number > Some(number);
-    builds.iter().position(is_newer).unwrap_or(newest)
+    let own = || builds.iter().enumerate().filter(|(_, build)| Some(&build.owner) == owner.as_ref());
+    // kpack gives the number of a deleted build again: with another uid it is another build.
+    if let Some((index, _)) = own().find(|(_, build)| build.number >= Some(number)) {
+        return Start::Index(index);
+    }
+    // All numbers are lower: they began anew, or the builds at the end were deleted by hand. The second
+    // is so where the first build is long gone, or where nothing but the cursor's own build is missing.
+    let mut numbers = own().filter_map(|(_, build)| build.number);
+    let (first, last) = (numbers.next(), numbers.last());
+    let last = last.or(first).unwrap_or_default();
+    if first == Some(1) && last + 1 < number { Start::Newest } else { Start::Index(builds.len()) }
 }
 
 #[cfg(test)]
@@ -127,6 +143,31 @@ mod tests {
     #[test]
     fn numbers_that_began_anew_lead_to_the_newest_build() {
         assert_eq!(numbers(Some(&of(12)), vec![mk_build(1), mk_build(2)]), ["2"]);
+        assert_eq!(numbers(Some(&of(12)), vec![mk_failed(1), mk_build(2), mk_failed(3)]), ["2"]);
+    }
+
+    #[test]
+    fn a_cursor_that_failed_or_runs_brings_no_older_build_back() {
+        let cursor = Version::of(&mk_failed(5));
+        let mut running = mk_build(5);
+        running.state = State::Running;
+        for newest in [mk_failed(5), running] {
+            assert_eq!(numbers(Some(&cursor), vec![mk_build(3), mk_build(4), newest.clone()]), [""; 0]);
+            assert_eq!(numbers(Some(&cursor), vec![mk_build(4), newest, mk_build(6)]), ["6"]);
+        }
+        // Once it has succeeded, it is news with its image.
+        assert_eq!(since(Some(&cursor), Wanted::Succeeded, vec![mk_build(4), mk_build(5)]), [of(5)]);
+    }
+
+    #[test]
+    fn builds_that_are_left_when_the_newest_was_deleted_are_not_told_of_again() {
+        assert_eq!(numbers(Some(&of(5)), vec![mk_build(3), mk_build(4)]), [""; 0]);
+        assert_eq!(numbers(Some(&of(5)), (1..5).map(mk_build).collect()), [""; 0]);
+        assert_eq!(numbers(Some(&of(50)), (40..48).map(mk_build).collect()), [""; 0]);
+        // kpack gives its number again.
+        let mut again = mk_build(5);
+        again.uid = "another".to_owned();
+        assert_eq!(numbers(Some(&of(5)), vec![mk_build(4), again]), ["5"]);
     }
 
     #[test]
