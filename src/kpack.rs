@@ -43,7 +43,7 @@ impl Condition {
         Self {
             status: word("/status"),
             reason: word("/reason"),
-            message: one_line(&word("/message")),
+            message: said(&word("/message")),
             since: text(found, "/lastTransitionTime").and_then(|time| time.parse().ok()),
         }
     }
@@ -59,11 +59,62 @@ impl Condition {
     }
 }
 
-/// Returns `text` with every run of white space as one space.
+/// Returns `text` with every run of white space as one space, and without what a terminal obeys.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split_whitespace().map(|word| word.chars().filter(|c| !c.is_control()).collect());
+    words.filter(|word: &String| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns what a machine said as one line, its URLs without what may be secret in them: Git and
+/// registries repeat the URL that they were given, with its password or its signature.
+#[must_use]
+pub fn said(text: &str) -> String {
+    const ENDS: [char; 8] = [' ', '"', '\'', '`', '<', '>', '(', ')'];
+    let line = one_line(text);
+    let (mut kept, mut rest) = (String::new(), line.as_str());
+    while let Some((before, after)) = rest.split_once("://") {
+        let (url, beyond) = after.split_at(after.find(ENDS).unwrap_or(after.len()));
+        let (authority, path) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        kept.extend([before, "://", host]);
+        let open = path.find(['?', '#']).filter(|open| !path[..*open].contains("://"));
+        rest = match open {
+            Some(open) => {
+                kept.push_str(&path[..open]);
+                beyond
+            }
+            None => &after[authority.len()..],
+        };
+    }
+    kept + rest
 }
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_one_line_that_no_terminal_obeys() {
+        assert_eq!(one_line(" a\n\tb \u{1b}[31mred\u{7} \u{1b} c"), "a b [31mred c");
+    }
+
+    #[test]
+    fn urls_are_said_without_passwords_and_signatures() {
+        for (text, line) in [
+            ("clone https://me:canary@git.example/a.git: denied", "clone https://git.example/a.git: denied"),
+            (
+                "Get \"https://canary@r.example/v2/?sig=canary\": EOF (ssh://me:canary@h/x)",
+                "Get \"https://r.example/v2/\": EOF (ssh://h/x)",
+            ),
+            ("ü://é/https://me:canary@h?x=canary no", "ü://é/https://h no"),
+            ("nothing at me@example.com", "nothing at me@example.com"),
+            ("://", "://"),
+        ] {
+            assert_eq!(said(text), line);
+        }
+    }
+}

@@ -193,7 +193,7 @@ fn inspect(changes: &Changes) -> Result<(), Wrong> {
     }
     let is_url = |url: &str| !has_space(url) && (url.starts_with("https://") || url.starts_with("http://"));
     if let Some(value) = changes.blob_url.as_ref().filter(|url| !is_url(url)) {
-        return wrong("params.blob_url", &probe::shown(value), "a URL that begins with https:// or http://");
+        return wrong("params.blob_url", value, "a URL that begins with https:// or http://");
     }
     if let Some(value) = changes.registry_image.as_ref().filter(|it| !is_image(it)) {
         return wrong("params.registry_image", value, "a reference to an image");
@@ -211,7 +211,10 @@ fn inspect(changes: &Changes) -> Result<(), Wrong> {
     let is_variable =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'=');
     if let Some(name) = changes.env.0.keys().find(|name| !is_variable(name)) {
-        return wrong("params.env", name, "the name of a variable");
+        // Whoever writes `NAME=VALUE` here has written a value.
+        let name: String =
+            name.chars().take_while(|c| c.is_ascii_alphanumeric() || "_.-".contains(*c)).collect();
+        return wrong("params.env", &format!("{name}…"), "the name of a variable");
     }
     Ok(())
 }
@@ -267,11 +270,13 @@ fn read(directory: &Path, key: &'static str, path: &str, longest: u64) -> Result
     Ok(text)
 }
 
-/// Keeps a wrong value from filling the log.
+/// Keeps a wrong value from filling the log, and its password out of it.
 fn shown(value: &str) -> String {
     let line = value.lines().next().unwrap_or_default();
-    let cut: String = line.chars().take(100).collect();
-    if cut.len() < value.len() { format!("{cut}…") } else { cut }
+    let is_open = line.contains("://") || line.split_once('@').is_some_and(|(user, _)| user.contains(':'));
+    let safe = if is_open { probe::shown(line) } else { line.to_owned() };
+    let cut: String = safe.chars().take(100).collect();
+    if cut.len() < safe.len() || line.len() < value.len() { format!("{cut}…") } else { cut }
 }
 
 /// Reads a switch that is on when nobody says.

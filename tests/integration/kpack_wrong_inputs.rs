@@ -97,8 +97,35 @@ fn puts() -> Vec<Wrong> {
         params(json!({"env": ["A=1"]}), "`params.env`: expected names with text", ""),
         params(json!({"env": {"A": [CANARY]}}), "`params.env`", ""),
         params(
-            json!({"env": {"A=B": CANARY}}),
-            "`params.env` is `A=B`, which is not the name of a variable",
+            json!({"env": {"A=cuckoo": 1}}),
+            "`params.env` is `A…`, which is not the name of a variable",
+            "",
+        ),
+        params(json!({"env": {"PASSWORD: cuckoo": 1}}), "`params.env` is `PASSWORD…`, which", ""),
+        params(
+            json!({"revision": "https://me:cuckoo@git/a b"}),
+            "`params.revision` is `https://git/a b`, which is not a commit",
+            "",
+        ),
+        params(
+            json!({"registry_image": "https://me:cuckoo@r/app"}),
+            "`params.registry_image` is `https://r/app`, which",
+            "",
+        ),
+        params(json!({"registry_image": "me:cuckoo@r/a b"}), "`params.registry_image` is `r/a b`", ""),
+        params(
+            json!({"additional_tags": ["https://me:cuckoo@r/app"]}),
+            "`params.additional_tags` is `https://r/app`, which",
+            "",
+        ),
+        params(
+            json!({"blob_url": "ftp://me:cuckoo@x/a?sig=cuckoo"}),
+            "`params.blob_url` is `ftp://x/a`, which is not a URL",
+            "",
+        ),
+        params(
+            json!({"revision_file": "two-lines"}),
+            "`params.revision_file` is `https://git/a…`, which is not a file with one line",
             "",
         ),
         params(json!({"additional_tags": ["v1 "]}), "`params.additional_tags` is `v1 `", ""),
@@ -151,6 +178,7 @@ fn toolkit() -> Toolkit {
         )
     };
     toolkit.file("empty", "\n");
+    toolkit.file("two-lines", "https://me:cuckoo@git/a\nhttps://me:cuckoo@git/b\n");
     toolkit.file("deployment.yml", "kind: Deployment\n");
     toolkit.file("other.yml", &image("other", ""));
     let mark = format!("  annotations: {{{}: x}}\n", kpack::TRIGGER);
@@ -201,4 +229,18 @@ fn no_secret_is_in_what_a_build_says() {
     assert_eq!(outcome.code, Some(1), "{outcome}");
     let text = outcome.to_string();
     assert!(!text.contains(CANARY) && !text.contains(TOKEN), "{text}");
+}
+
+#[test]
+fn no_password_is_in_what_kpack_says_of_a_failure() {
+    let server = kpack::server(1);
+    let outcome = kpack::put(&server, &json!({"trigger": true, "logs": false}), |server| {
+        kpack::wait_for_trigger(server, 1);
+        let why = "Error:  Container prepare terminated with error Get \"https://me:cuckoo@git.example/app.git/\
+                   info/refs?service=x&sig=cuckoo\": unable to clone";
+        server.put(&kpack::build_path(2), kpack::failed(2, why));
+    });
+    let text = outcome.to_string();
+    assert!(text.contains("kpack says: Get \"https://git.example/app.git/info/refs\": unable"), "{text}");
+    assert!(!text.contains(CANARY), "{text}");
 }
