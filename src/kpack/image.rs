@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Condition, Dialect, text};
 
+/// The sources of which an Image has one.
+pub const SOURCES: [&str; 3] = ["git", "blob", "registry"];
+
 /// What is built, again and again.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -36,6 +39,13 @@ pub struct Image {
     pub spec: Map<String, Value>,
 }
 
+/// Returns what an Image with this spec is built from: `git`, `blob` or `registry`.
+#[must_use]
+pub fn source_kind(spec: &Value) -> &'static str {
+    let found = SOURCES.into_iter().find(|kind| spec["source"].get(kind).is_some_and(|it| !it.is_null()));
+    found.unwrap_or("nothing")
+}
+
 impl Image {
     /// Reads an Image that the API served in `dialect`.
     #[must_use]
@@ -59,19 +69,17 @@ impl Image {
         }
     }
 
-    /// Returns `git`, `blob` or `registry`.
-    #[must_use]
-    pub fn source_kind(&self) -> &str {
-        let source = self.spec.get("source").and_then(Value::as_object);
-        let kinds = ["git", "blob", "registry"];
-        let found = source.and_then(|source| kinds.into_iter().find(|kind| source.contains_key(*kind)));
-        found.unwrap_or("nothing")
-    }
-
     /// Returns whether the controller has looked at this generation and wants to build nothing: its
-    /// generation alone does not say so, because it runs ahead of the build.
+    /// generation alone does not say so, because it runs ahead of the build. An Image whose builder is
+    /// missing or not ready is not settled: its controller has compared nothing yet.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.observed >= self.generation && matches!(self.ready.status.as_str(), "True" | "False")
+        let is_judged = match self.ready.status.as_str() {
+            "True" => true,
+            // Before kpack told reasons, a missing builder was the only one that it named.
+            "False" => matches!(self.ready.reason.as_str(), "" | "BuildFailed"),
+            _ => false,
+        };
+        self.observed >= self.generation && is_judged && self.builder.status != "False"
     }
 }

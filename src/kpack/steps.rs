@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
-use super::one_line;
+use super::said;
 
 /// The containers that are steps of a build; others are sidecars that somebody injected.
 const NAMES: [&str; 8] =
@@ -69,7 +69,7 @@ fn progress(state: Option<&ContainerState>) -> Progress {
     let waiting = state.and_then(|state| state.waiting.as_ref());
     let reason = waiting.and_then(|waiting| waiting.reason.clone()).unwrap_or_default();
     let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
-    Progress::Waiting { reason, message: one_line(&message) }
+    Progress::Waiting { reason, message: said(&message) }
 }
 
 /// Returns whether the pod has run for the last time.
@@ -94,9 +94,28 @@ pub fn failed(pod: &Pod) -> Option<Step> {
     steps(pod).into_iter().find(|step| matches!(step.progress, Progress::Ended { code, .. } if code != 0))
 }
 
-/// Returns what keeps the pod from going on, in words, if anything does.
+/// What keeps a pod from going on, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// No node takes it: one may have room later, as after every rebuild of a whole fleet.
+    NoNode(String),
+    /// A container cannot start: it will not by itself.
+    NoStart(String),
+}
+
+impl Stuck {
+    /// Returns the words.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Self::NoNode(words) | Self::NoStart(words) => words,
+        }
+    }
+}
+
+/// Returns what keeps the pod from going on, if anything does.
 #[must_use]
-pub fn stuck(pod: &Pod) -> Option<String> {
+pub fn stuck(pod: &Pod) -> Option<Stuck> {
     if is_over(pod) {
         return None;
     }
@@ -105,12 +124,12 @@ pub fn stuck(pod: &Pod) -> Option<String> {
     let unscheduled = conditions.find(|it| it.type_ == "PodScheduled" && it.status == "False");
     if let Some(condition) = unscheduled {
         let why = condition.message.as_deref().or(condition.reason.as_deref()).unwrap_or_default();
-        return Some(format!("no node takes the build's pod: {}", one_line(why)));
+        return Some(Stuck::NoNode(format!("no node takes the build's pod: {}", said(why))));
     }
     steps(pod).into_iter().find_map(|step| match step.progress {
         Progress::Waiting { reason, message } if !USUAL.contains(&reason.as_str()) => {
             let message = if message.is_empty() { String::new() } else { format!(": {message}") };
-            Some(format!("step {} cannot start: {reason}{message}", step.name))
+            Some(Stuck::NoStart(format!("step {} cannot start: {reason}{message}", step.name)))
         }
         _ => None,
     })

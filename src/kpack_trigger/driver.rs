@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams, Request};
 use serde_json::Value;
 
-use super::manifest::Manifest;
 use super::order::Order;
 use super::{Error, Version};
 use crate::cluster::{self, Cluster};
@@ -18,6 +17,7 @@ use crate::kpack::build::listed::List;
 use crate::kpack::{Build, Dialect, Image, Kind, dialect};
 use crate::log::Log;
 
+mod clocks;
 mod find;
 mod live;
 pub mod log;
@@ -256,9 +256,7 @@ impl Place {
         patched.map_err(|error| self.cluster.describe(error, &doing))
     }
 
-    async fn create(&self, manifest: &Manifest) -> Result<Image, cluster::Error> {
-        let mut object = manifest.object.clone();
-        object["metadata"]["name"] = self.image.clone().into();
+    async fn create(&self, object: Value) -> Result<Image, cluster::Error> {
         let doing = format!("make the Image `{}/{}`", self.cluster.namespace, self.image);
         let unreadable = |error: serde_json::Error| cluster::Error::Unexpected {
             doing: doing.clone(),

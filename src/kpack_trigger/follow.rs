@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::kpack::steps::{belongs_to, stuck};
+use crate::kpack::steps::{Stuck, belongs_to, stuck};
 use crate::kpack::{Build, State};
 
 /// How it stands.
@@ -52,16 +52,16 @@ pub fn own_pod<'a>(build: &Build, pods: &'a [Pod]) -> Option<&'a Pod> {
     pods.iter().find(|pod| belongs_to(pod, &build.uid))
 }
 
-/// Returns what keeps a running build from going on, in words.
+/// Returns what keeps a running build from going on.
 #[must_use]
-pub fn trouble(build: &Build, pods: &[Pod]) -> Option<String> {
+pub fn trouble(build: &Build, pods: &[Pod]) -> Option<Stuck> {
     if let Some(why) = own_pod(build, pods).and_then(stuck) {
         return Some(why);
     }
     // Without a right to see pods, the Build itself tells, if less.
     let condition = &build.condition;
     let is_usual = matches!(condition.reason.as_str(), "" | "PodInitializing" | "ContainerCreating");
-    (build.state == State::Running && !is_usual).then(|| condition.words())
+    (build.state == State::Running && !is_usual).then(|| Stuck::NoStart(condition.words()))
 }
 
 #[cfg(test)]

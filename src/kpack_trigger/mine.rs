@@ -13,6 +13,8 @@ pub struct Request {
     known: BTreeSet<String>,
     /// The highest number among them.
     ceiling: u64,
+    /// The Image: one that was made again under its name is another.
+    image: String,
     /// The generation of the Image that the build must have.
     generation: i64,
     /// Whether kpack has to be told, because nothing changed that it builds for by itself.
@@ -41,6 +43,8 @@ pub enum Answer {
     Annotate(Box<Build>),
     /// kpack has seen what changed and builds nothing for it.
     Quiet,
+    /// The Image is not the one that was changed: no build of it is the answer.
+    Replaced,
 }
 
 impl Request {
@@ -50,6 +54,7 @@ impl Request {
         Self {
             known: builds.iter().map(|build| build.uid.clone()).collect(),
             ceiling: builds.iter().filter_map(|build| build.number).max().unwrap_or(0),
+            image: image.uid.clone(),
             generation: image.generation,
             trigger,
         }
@@ -59,6 +64,9 @@ impl Request {
     /// so far: a trigger on a build that is not the newest any more is lost without a word.
     #[must_use]
     pub fn look(&self, image: &Image, builds: &[Build]) -> Answer {
+        if image.uid != self.image {
+            return Answer::Replaced;
+        }
         let own = of(image, builds);
         let is_begun_anew = !own.iter().any(|build| self.known.contains(&build.uid));
         let fits = |build: &&&Build| {

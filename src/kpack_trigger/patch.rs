@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Wrong;
 use super::manifest::Manifest;
 use super::order::{Changes, Environment};
+use crate::kpack::image::{SOURCES, source_kind};
 use crate::kpack::{Build, Dialect, Image};
 
 /// Returns the patch that asks for the build after `build`. It does not name the Build's state: a
@@ -17,14 +18,54 @@ pub fn trigger(build: &Build, dialect: Dialect, value: &str) -> Value {
     json!({"metadata": {"uid": build.uid, "annotations": {dialect.trigger_key(): value}}})
 }
 
-/// Returns the patch that makes the changes to the Image; `None` when it is so already.
+/// Returns the patch that makes the Image what the manifest says, if there is one, with the changes on
+/// top; `None` when it is so already. What neither names stays, but for a source of another kind: an
+/// Image has one.
 ///
 /// # Errors
 ///
-/// When the Image, or the API version, has no place for a change.
-pub fn changes(image: &Image, dialect: Dialect, changes: &Changes) -> Result<Option<Value>, Wrong> {
+/// When the Image, or the API version, has no place for a change, or the manifest moves the tag.
+pub fn image(
+    image: &Image,
+    dialect: Dialect,
+    manifest: Option<&Manifest>,
+    changes: &Changes,
+) -> Result<Option<Value>, Wrong> {
+    let now = Value::Object(image.spec.clone());
+    let given = manifest.map(|manifest| &manifest.object);
+    let mut spec = given.map_or_else(|| json!({}), |object| object["spec"].clone());
+    if let Some(said) = spec["tag"].as_str().filter(|said| *said != image.tag) {
+        return Err(Wrong::TagMoves { is: image.tag.clone(), said: said.to_owned() });
+    }
+    if let Some(source) = spec.get_mut("source").and_then(Value::as_object_mut) {
+        for kind in SOURCES.into_iter().filter(|kind| *kind == source_kind(&now)) {
+            source.entry(kind).or_insert(Value::Null);
+        }
+    }
+    let mut base = now;
+    overlay(&mut base, spec.clone());
+    overlay(&mut spec, changed(&image.name, &base, dialect, changes)?);
+    let metadata = given.and_then(|object| object["metadata"].as_object()).cloned().unwrap_or_default();
+    Ok(of(image, metadata, spec))
+}
+
+/// Returns the Image `name` as the manifest has it, with the changes on top.
+///
+/// # Errors
+///
+/// When the manifest, or the API version, has no place for a change.
+pub fn made(name: &str, dialect: Dialect, manifest: &Manifest, changes: &Changes) -> Result<Value, Wrong> {
+    let mut object = manifest.object.clone();
+    object["metadata"]["name"] = json!(name);
+    let patch = changed(name, &object["spec"], dialect, changes)?;
+    overlay(&mut object["spec"], patch);
+    Ok(object)
+}
+
+/// Returns the merge patch of the changes for the spec `base` of the Image `name`.
+fn changed(name: &str, base: &Value, dialect: Dialect, changes: &Changes) -> Result<Value, Wrong> {
     let mut spec = Map::new();
-    spec.extend(source(image, changes)?.map(|source| ("source".to_owned(), source)));
+    spec.extend(source(name, base, changes)?.map(|source| ("source".to_owned(), source)));
     if let Some(builder) = &changes.builder {
         let mut reference = json!({"name": builder.name});
         if let Some(kind) = &builder.kind {
@@ -33,7 +74,7 @@ pub fn changes(image: &Image, dialect: Dialect, changes: &Changes) -> Result<Opt
         spec.insert("builder".to_owned(), reference);
     }
     if !changes.env.0.is_empty() {
-        let now = image.spec.get("build").and_then(|build| build.get("env"));
+        let now = base.get("build").and_then(|build| build.get("env"));
         spec.insert("build".to_owned(), json!({"env": environment(now, &changes.env)}));
     }
     if let Some(tags) = &changes.additional_tags {
@@ -45,27 +86,24 @@ pub fn changes(image: &Image, dialect: Dialect, changes: &Changes) -> Result<Opt
     if let Some(name) = &changes.service_account {
         spec.insert(dialect.service_account_field().to_owned(), json!(name));
     }
-    Ok(of(image, Map::new(), Value::Object(spec)))
+    Ok(Value::Object(spec))
 }
 
-/// Returns the patch that makes the Image what the manifest says. What the manifest does not name
-/// stays, but for a source of another kind: an Image has one.
-///
-/// # Errors
-///
-/// When the manifest moves the tag.
-pub fn manifest(image: &Image, manifest: &Manifest) -> Result<Option<Value>, Wrong> {
-    let mut spec = manifest.object["spec"].clone();
-    if let Some(said) = spec["tag"].as_str().filter(|said| *said != image.tag) {
-        return Err(Wrong::TagMoves { is: image.tag.clone(), said: said.to_owned() });
-    }
-    if let Some(source) = spec.get_mut("source").and_then(Value::as_object_mut) {
-        for kind in ["git", "blob", "registry"].into_iter().filter(|kind| *kind == image.source_kind()) {
-            source.entry(kind).or_insert(Value::Null);
+/// Puts one merge patch on another, so that both are one; a null stays a null.
+fn overlay(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                match below.get_mut(&key) {
+                    Some(under) => overlay(under, value),
+                    None => {
+                        below.insert(key, value);
+                    }
+                }
+            }
         }
+        (below, above) => *below = above,
     }
-    let metadata = manifest.object["metadata"].as_object().cloned().unwrap_or_default();
-    Ok(of(image, metadata, spec))
 }
 
 /// Returns the patch with what differs, for exactly this state of the Image.
@@ -109,7 +147,7 @@ pub fn words(patch: &Value) -> String {
     names.join(", ")
 }
 
-fn source(image: &Image, changes: &Changes) -> Result<Option<Value>, Wrong> {
+fn source(image: &str, base: &Value, changes: &Changes) -> Result<Option<Value>, Wrong> {
     let wanted = [
         ("revision", "git", "revision", &changes.revision),
         ("blob_url", "blob", "url", &changes.blob_url),
@@ -118,8 +156,8 @@ fn source(image: &Image, changes: &Changes) -> Result<Option<Value>, Wrong> {
     let given =
         wanted.into_iter().find_map(|(key, kind, field, value)| Some((key, kind, field, value.as_ref()?)));
     let Some((key, kind, field, value)) = given else { return Ok(None) };
-    if image.source_kind() != kind {
-        let (image, found) = (image.name.clone(), image.source_kind().to_owned());
+    if source_kind(base) != kind {
+        let (image, found) = (image.to_owned(), source_kind(base).to_owned());
         return Err(Wrong::OtherSource { key, image, found });
     }
     Ok(Some(json!({ kind: { field: value } })))

@@ -148,6 +148,26 @@ fn a_change_that_kpack_does_not_build_for_is_said() {
     assert!(outcome.stderr.contains("`trigger: true` builds all the same"), "{outcome}");
 }
 
+#[test]
+fn a_builder_that_is_missing_is_never_answered_with_what_was_built_before() {
+    let server = kpack::server(1);
+    let params = json!({"builder": "ClusterBuilder/typo", "timeout": 5});
+    for is_again in [false, true] {
+        let outcome = put(&server, &params, |server| {
+            wait_until(server, "a change", |server| server.writes().len() == 1);
+            observe(server, "False");
+            let mut image = server.object(IMAGE).unwrap();
+            image["status"]["conditions"] = json!([{"type": "Ready", "status": "False",
+                "reason": "BuilderNotFound", "message": "Error: Unable to find builder 'typo'."}]);
+            server.put(IMAGE, image);
+        });
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{is_again}: {outcome}");
+        let words = "kpack began no build of `app` within 5 s: kpack builds nothing now: BuilderNotFound";
+        assert!(outcome.stderr.contains(words), "{is_again}: {outcome}");
+    }
+    assert_eq!(server.writes().len(), 1);
+}
+
 const MANIFEST: &str = "apiVersion: kpack.io/v1alpha2\nkind: Image\nmetadata:\n  name: app\nspec:\n  \
                         tag: registry.example/shop/app\n  serviceAccountName: builder\n  builder: {kind: \
                         ClusterBuilder, name: java}\n  source:\n    git: {url: 'https://git.example/shop/app.git', \
@@ -178,6 +198,34 @@ fn an_image_is_made_when_it_is_not_there_and_patched_when_it_is() {
     assert_eq!(outcome.json()["version"], version(2), "{outcome}");
     assert_eq!(spec(&server)["somethingNew"], json!({"kept": true}));
     assert_eq!(spec(&server)["source"]["git"]["revision"], "v9");
+}
+
+#[test]
+fn a_manifest_and_a_revision_are_one_write_and_none_when_they_are_put_again() {
+    let toolkit = Toolkit::new();
+    toolkit.file("k/image.yml", MANIFEST);
+    let params = json!({"create": "k/image.yml", "revision": "abc123", "env": {"A": "1"}});
+    let server = kpack::server(1);
+    let outcome = put_in(&toolkit, &server, &params, obey(2));
+    assert_eq!(outcome.json()["version"], version(2), "{outcome}");
+    assert_eq!(spec(&server)["source"]["git"]["revision"], "abc123");
+    let outcome = put_in(&toolkit, &server, &params, |_| {});
+    assert_eq!(outcome.json()["version"], version(2), "{outcome}");
+    assert!(outcome.stderr.contains("built already: build 2"), "{outcome}");
+    assert_eq!(server.writes().len(), 1, "{:?}", server.writes());
+    // The same where there is no Image yet.
+    let server = kpack::server(0);
+    server.remove(IMAGE);
+    let outcome = put_in(&toolkit, &server, &params, |server| {
+        wait_until(server, "the Image", |server| server.object(IMAGE).is_some());
+        let mut made = succeeded(1, "CONFIG");
+        made["metadata"]["ownerReferences"] = Value::Null;
+        server.put(&build_path(1), made);
+    });
+    assert_eq!(outcome.json()["version"], version(1), "{outcome}");
+    assert_eq!(spec(&server)["source"]["git"]["revision"], "abc123");
+    assert_eq!(spec(&server)["build"]["env"], json!([{"name": "A", "value": "1"}]));
+    assert_eq!(server.writes().len(), 1, "{:?}", server.writes());
 }
 
 #[test]

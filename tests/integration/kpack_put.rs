@@ -295,6 +295,28 @@ fn an_image_that_is_deleted_or_made_again_ends_the_wait() {
 }
 
 #[test]
+fn an_image_that_is_made_again_before_the_build_began_is_asked_for_nothing() {
+    let server = kpack::server(1);
+    let mut image = kpack::image();
+    image["metadata"]["generation"] = json!(5);
+    server.put(IMAGE, image);
+    let outcome = put(&server, &trigger(), |server| {
+        wait_for_trigger(server, 1);
+        server.remove(&build_path(1));
+        let mut anew = kpack::image();
+        anew["metadata"]["uid"] = json!("another");
+        server.put(IMAGE, anew);
+        let mut first = succeeded(1, "CONFIG");
+        first["metadata"]["uid"] = json!("first-of-another");
+        first["metadata"]["ownerReferences"][0]["uid"] = json!("another");
+        server.put(&build_path(1), first);
+    });
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome}");
+    assert!(outcome.stderr.contains("the Image `app` was deleted and made again while"), "{outcome}");
+    assert_eq!(server.writes().len(), 1, "{:?}", server.writes());
+}
+
+#[test]
 fn a_verdict_from_the_pod_of_a_deleted_build_is_no_success() {
     let server = kpack::server(1);
     let mut stale = pod(2, STEPS.len());

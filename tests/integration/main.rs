@@ -37,6 +37,7 @@ mod kpack_get;
 mod kpack_manifests;
 mod kpack_put;
 mod kpack_schema;
+mod kpack_trouble;
 mod kpack_wrong_inputs;
 mod layers;
 mod pipelines_load;

@@ -8,7 +8,7 @@ use crate::cluster;
 use crate::kpack::{Build, Dialect, Image, Kind, State};
 use crate::kpack_trigger::mine::{Answer, Request, newest, pending};
 use crate::kpack_trigger::order::Order;
-use crate::kpack_trigger::{Error, Wrong, patch, report};
+use crate::kpack_trigger::{Error, patch, report};
 
 /// How many writes may come too late before it gives up.
 const RACES: u32 = 10;
@@ -16,22 +16,20 @@ const RACES: u32 = 10;
 const QUIET: Duration = Duration::from_secs(3);
 /// After how long it is said what is waited for.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long a watch may fail before what it told is not believed any more.
+const SIGHT: Duration = Duration::from_secs(2);
 /// How long a build that nobody waits for may take to begin.
 const BEGIN: Duration = Duration::from_secs(30);
 
 impl Run<'_> {
     /// Makes the Image what is ordered; returns it, and whether it was written.
     pub(super) async fn prepare(&self) -> Result<(Image, bool), Error> {
-        let Order { manifest, changes, .. } = self.order;
-        let mut written = false;
-        if let Some(manifest) = manifest {
+        if let Some(manifest) = &self.order.manifest {
             manifest.inspect(self.dialect().await?, &self.place().cluster.namespace)?;
-            written |= self.write(&|image| patch::manifest(image, manifest)).await?.1;
         }
-        let place = self.place();
-        let (image, changed) = self.write(&|image| patch::changes(image, place.dialect(), changes)).await?;
+        let (image, changed) = self.write().await?;
         self.tell(&report::warnings(&image));
-        Ok((image, written || changed))
+        Ok((image, changed))
     }
 
     /// Settles on the version to speak in, before the first write.
@@ -43,11 +41,10 @@ impl Run<'_> {
         Ok(self.place().dialect())
     }
 
-    /// Patches the Image, on what is there at that very moment.
-    async fn write(
-        &self,
-        make: &dyn Fn(&Image) -> Result<Option<serde_json::Value>, Wrong>,
-    ) -> Result<(Image, bool), Error> {
+    /// Patches the Image, on what is there at that very moment. It is one patch, whatever is in it:
+    /// kpack may build whatever it sees in between.
+    async fn write(&self) -> Result<(Image, bool), Error> {
+        let Order { manifest, changes, .. } = self.order;
         for _ in 0..RACES {
             let image = match self.patient(async || self.place().image().await).await {
                 Err(error) if error.is_no_image() => match self.make(error).await? {
@@ -56,7 +53,8 @@ impl Run<'_> {
                 },
                 image => image?,
             };
-            let Some(patch) = make(&image)? else { return Ok((image, false)) };
+            let patch = patch::image(&image, self.place().dialect(), manifest.as_ref(), changes)?;
+            let Some(patch) = patch else { return Ok((image, false)) };
             self.say(&format!("changes {} of the Image `{}`", patch::words(&patch), image.name));
             let patched = self.patient(async || {
                 self.place().patch(Kind::Image, &image.name, &patch).await.map_err(Error::from)
@@ -75,7 +73,9 @@ impl Run<'_> {
     /// Makes the Image that is `missing`, where the order has one; `None` when somebody else just did.
     async fn make(&self, missing: Error) -> Result<Option<Image>, Error> {
         let Some(manifest) = &self.order.manifest else { return Err(missing) };
-        match self.patient(async || self.place().create(manifest).await.map_err(Error::from)).await {
+        let (place, changes) = (self.place(), &self.order.changes);
+        let object = patch::made(&place.image, place.dialect(), manifest, changes)?;
+        match self.patient(async || place.create(object.clone()).await.map_err(Error::from)).await {
             Ok(image) => {
                 self.say(&format!("made the Image `{}` from {}", image.name, manifest.path));
                 Ok(Some(image))
@@ -108,12 +108,16 @@ impl Run<'_> {
                     return self.nothing(image, builds);
                 }
                 Answer::Quiet => {}
+                Answer::Replaced => {
+                    return Err(Error::ImageGone { image: image.name.clone(), again: true });
+                }
                 Answer::Wait => asking.quiet = None,
             }
             self.tell_pending(image, builds, &mut asking);
             if let Some(queued) = self.is_late(image, builds)? {
                 return Ok(queued);
             }
+            self.heed(live)?;
             live.changed(TICK).await;
             picture = self.picture(request, live).await?;
         }
@@ -121,7 +125,8 @@ impl Run<'_> {
 
     /// Returns what the watches show; what would be acted on is looked at afresh first.
     async fn picture(&self, request: &Request, live: &Live) -> Result<(Image, Vec<Build>), Error> {
-        if let Some(image) = live.image() {
+        let is_in_sight = live.lost().is_none_or(|lost| lost.since.elapsed() < SIGHT);
+        if let Some(image) = live.image().filter(|_| is_in_sight) {
             let builds = live.builds();
             if matches!(request.look(&image, &builds), Answer::Wait | Answer::Found(_)) {
                 return Ok((image, builds));

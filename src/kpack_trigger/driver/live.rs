@@ -10,17 +10,22 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 
 use super::Place;
-use crate::cluster::Store;
+use crate::cluster::{self, Store};
 use crate::kpack::{Build, Image, Kind};
+use crate::kpack_trigger::Error;
 
+/// What one watch tells: an event, or why there is none.
 enum Seen {
-    Image(Event<DynamicObject>),
-    Build(Event<DynamicObject>),
-    Pod(Box<Event<Pod>>),
-    /// A watch that does not work, with the status code where the server gave one.
-    Lost(Option<u16>, String),
-    /// The same of the watch on pods, which is not needed for a verdict.
-    NoPods(Option<u16>),
+    Image(Result<Event<DynamicObject>, cluster::Error>),
+    Build(Result<Event<DynamicObject>, cluster::Error>),
+    /// Pods are not needed for a verdict.
+    Pod(Box<Result<Event<Pod>, cluster::Error>>),
+}
+
+/// Since when a watch fails, and with what.
+pub(super) struct Lost {
+    pub(super) since: Instant,
+    pub(super) error: cluster::Error,
 }
 
 /// The watched picture.
@@ -32,8 +37,9 @@ pub(super) struct Live {
     seen: SelectAll<BoxStream<'static, Seen>>,
     /// Whether the watch has told of all builds once.
     pub(super) has_listed: bool,
-    /// Since when the watches fail, and with what; `None` while they work.
-    pub(super) lost: Option<(Instant, String)>,
+    /// How the watches on the Image and on its builds fail, each for itself: that one of them works
+    /// says nothing of the other.
+    lost: [Option<Lost>; 2],
     /// Whether the credentials may not see pods.
     pub(super) is_blind: bool,
 }
@@ -50,13 +56,8 @@ impl Live {
         let mut seen = SelectAll::new();
         seen.push(watch(place, images, itself, resource(Kind::Image).plural, Seen::Image));
         seen.push(watch(place, builds, owned.clone(), resource(Kind::Build).plural, Seen::Build));
-        let pods =
-            watch(place, place.pod_api(), owned, "pods".to_owned(), |event| Seen::Pod(Box::new(event)));
-        let pods = pods.map(|seen| match seen {
-            Seen::Lost(status, _) => Seen::NoPods(status),
-            seen => seen,
-        });
-        seen.push(pods.boxed());
+        let pods = |event| Seen::Pod(Box::new(event));
+        seen.push(watch(place, place.pod_api(), owned, "pods".to_owned(), pods));
         Self {
             place: place.clone(),
             images: Store::default(),
@@ -64,7 +65,7 @@ impl Live {
             pods: Store::default(),
             seen,
             has_listed: false,
-            lost: None,
+            lost: [None, None],
             is_blind: false,
         }
     }
@@ -80,24 +81,46 @@ impl Live {
     }
 
     fn take(&mut self, seen: Seen) {
+        let [image, build] = &mut self.lost;
         match seen {
-            Seen::Lost(_, why) => {
-                let since = self.lost.take().map_or_else(Instant::now, |(since, _)| since);
-                self.lost = Some((since, why));
-                return;
+            Seen::Image(Ok(event)) => {
+                image.take_if(|_| is_news(&event));
+                self.images.apply(event);
             }
-            Seen::NoPods(status) => {
-                self.is_blind |= status == Some(403);
-                return;
-            }
-            Seen::Image(event) => self.images.apply(event),
-            Seen::Build(event) => {
+            Seen::Build(Ok(event)) => {
+                build.take_if(|_| is_news(&event));
                 self.has_listed |= matches!(event, Event::InitDone);
                 self.builds.apply(event);
             }
-            Seen::Pod(event) => return self.pods.apply(*event),
+            Seen::Pod(event) => match *event {
+                Ok(event) => self.pods.apply(event),
+                Err(error) => self.is_blind |= error.status() == Some(403),
+            },
+            Seen::Image(Err(error)) => lose(image, error),
+            Seen::Build(Err(error)) => lose(build, error),
         }
-        self.lost = None;
+    }
+
+    /// Returns how the watches fail, the one that has failed for longest first.
+    pub(super) fn lost(&self) -> Option<&Lost> {
+        self.lost.iter().flatten().min_by_key(|lost| lost.since)
+    }
+
+    /// Gives up on a watch that fails with what `is_final` says no time mends; returns its error.
+    pub(super) fn give_up(&mut self, is_final: impl Fn(&cluster::Error) -> bool) -> Option<cluster::Error> {
+        let refused = |lost: &mut Lost| is_final(&lost.error);
+        self.lost.iter_mut().find_map(|lost| lost.take_if(refused)).map(|lost| lost.error)
+    }
+
+    /// Lists the builds, and takes the list for what there is, whatever the watch has told.
+    pub(super) async fn refresh(&mut self) -> Result<(), Error> {
+        let objects = self.place.list(&format!("={}", self.place.image)).await?;
+        self.builds = Store::of(objects);
+        self.has_listed = true;
+        for lost in self.lost.iter_mut().flatten() {
+            lost.since = Instant::now();
+        }
+        Ok(())
     }
 
     /// Returns the Image, unless it is gone.
@@ -120,12 +143,22 @@ impl Live {
     }
 }
 
+/// That a list begins says nothing yet.
+const fn is_news<K>(event: &Event<K>) -> bool {
+    !matches!(event, Event::Init | Event::InitApply(_))
+}
+
+fn lose(lost: &mut Option<Lost>, error: cluster::Error) {
+    let since = lost.take().map_or_else(Instant::now, |lost| lost.since);
+    *lost = Some(Lost { since, error });
+}
+
 fn watch<K>(
     place: &Place,
     api: Api<K>,
     config: watcher::Config,
     plural: String,
-    wrap: impl Fn(Event<K>) -> Seen + Send + 'static,
+    wrap: impl Fn(Result<Event<K>, cluster::Error>) -> Seen + Send + 'static,
 ) -> BoxStream<'static, Seen>
 where
     K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
@@ -134,13 +167,5 @@ where
     let cluster = place.cluster.clone();
     let doing = format!("watch {plural}");
     let events = watcher(api, config).default_backoff();
-    events
-        .map(move |event| match event {
-            Ok(event) => wrap(event),
-            Err(error) => {
-                let error = cluster.describe_watch(error, &doing);
-                Seen::Lost(error.status(), error.to_string())
-            }
-        })
-        .boxed()
+    events.map(move |event| wrap(event.map_err(|error| cluster.describe_watch(error, &doing)))).boxed()
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 
+use super::clocks::Clocks;
 use super::live::Live;
 use super::stream::Streamer;
 use super::{Place, Site};
@@ -14,7 +15,7 @@ use crate::cluster;
 use crate::failure::chain;
 use crate::kpack::{Build, Image};
 use crate::kpack_trigger::cause::{Class, explain};
-use crate::kpack_trigger::follow::{Standing, own_pod, standing, trouble};
+use crate::kpack_trigger::follow::{Standing, own_pod, standing};
 use crate::kpack_trigger::mine::{Begin, Request, begin, newest};
 use crate::kpack_trigger::order::Order;
 use crate::kpack_trigger::{Error, report};
@@ -22,14 +23,12 @@ use crate::kpack_trigger::{Error, report};
 /// How long to wait for news before clocks are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 /// How long the API server may be out of sight before the verdict counts as unknown.
-const BLIND: Duration = Duration::from_secs(60);
+pub(super) const BLIND: Duration = Duration::from_secs(60);
 /// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(15);
+pub(super) const ANSWER: Duration = Duration::from_secs(15);
 /// For how long after trouble a refusal may be part of it: an API server that has just started knows
 /// neither tokens nor roles for a moment.
 const WARMING: Duration = Duration::from_secs(30);
-/// How long a pod may be kept from going on; kpack itself waits without end.
-const STUCK: Duration = Duration::from_secs(300);
 /// How long a pause a build that the infrastructure failed gets.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long the last lines of a step may take to be fetched.
@@ -140,8 +139,10 @@ impl<'a> Run<'a> {
 
     /// Joins the build that came after `failed`, or asks for one.
     async fn again(&self, failed: &Build, live: &mut Live) -> Result<Build, Error> {
-        let image = self.patient(async || self.place().image().await).await?;
-        let builds = self.patient(async || self.place().builds().await).await?;
+        let (image, builds) = self.look().await?;
+        if failed.owner.as_ref().is_some_and(|owner| *owner != image.uid) {
+            return Err(Error::ImageGone { image: image.name, again: true });
+        }
         match newest(&image, &builds) {
             Some(next) if next.number > failed.number && next.uid != failed.uid => {
                 self.tell(&report::found(next, false));
@@ -155,7 +156,7 @@ impl<'a> Run<'a> {
     async fn follow(&self, build: &Build, live: &mut Live) -> Result<Verdict, Error> {
         self.stage(&format!("build `{}` goes on in the cluster", build.name));
         let mut streamer = self.order.logs.then(|| Streamer::start(self.place(), self.site.log));
-        let mut stuck = Stuck::default();
+        let mut clocks = Clocks::default();
         let mut latest = build.clone();
         loop {
             let (builds, pods) = (live.builds(), live.pods());
@@ -186,7 +187,7 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            self.watch_clocks(&latest, trouble(&latest, &pods), &mut stuck, live).await?;
+            self.watch_clocks(&latest, &pods, &mut clocks, live).await?;
             live.changed(TICK).await;
         }
     }
@@ -244,42 +245,6 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Says what keeps the build, and ends the wait when it has lasted too long.
-    async fn watch_clocks(
-        &self,
-        build: &Build,
-        trouble: Option<String>,
-        stuck: &mut Stuck,
-        live: &mut Live,
-    ) -> Result<(), Error> {
-        let name = || build.name.clone();
-        if live.is_blind && !std::mem::replace(&mut stuck.has_told_blind, true) {
-            self.say("these credentials may not see pods: the build is waited for without its log");
-        }
-        if let Some(words) = stuck.news(trouble.as_deref()) {
-            self.say(&format!("waiting: {words}"));
-        }
-        if let (Some(since), Some(why)) = (stuck.since, trouble.clone())
-            && since.elapsed() > STUCK
-        {
-            return Err(Error::Stuck { build: name(), seconds: since.elapsed().as_secs(), why });
-        }
-        if self.started.elapsed() > self.order.timeout {
-            let lack = trouble.unwrap_or_else(|| build.condition.words());
-            let lack = if lack.is_empty() { "it runs".to_owned() } else { lack };
-            return Err(Error::Late { build: name(), seconds: self.order.timeout.as_secs(), lack });
-        }
-        if let Some((since, why)) = live.lost.clone()
-            && since.elapsed() > BLIND
-        {
-            match tokio::time::timeout(ANSWER, self.place().builds()).await {
-                Ok(Ok(_)) => live.lost = None,
-                _ => return Err(Error::Unknown { build: name(), seconds: since.elapsed().as_secs(), why }),
-            }
-        }
-        Ok(())
-    }
-
     /// Looks at the Image and its builds afresh.
     pub(super) async fn look(&self) -> Result<(Image, Vec<Build>), Error> {
         let image = self.patient(async || self.place().image().await).await;
@@ -310,7 +275,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns whether the error is one of an API server that is away and may come back.
-    fn may_pass(&self, error: &cluster::Error) -> bool {
+    pub(super) fn may_pass(&self, error: &cluster::Error) -> bool {
         let mut troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
         if error.is_transient() || matches!(error, cluster::Error::Unexpected { .. }) {
             *troubled = Some(Instant::now());
@@ -318,38 +283,4 @@ impl<'a> Run<'a> {
         }
         matches!(error.status(), Some(401 | 403)) && troubled.is_some_and(|at| at.elapsed() < WARMING)
     }
-}
-
-/// For how long something has kept a build from going on.
-#[derive(Default)]
-struct Stuck {
-    words: Option<String>,
-    since: Option<Instant>,
-    has_told_blind: bool,
-}
-
-impl Stuck {
-    /// Returns what to say, when it is news. Words alternate while the trouble stays one.
-    fn news(&mut self, trouble: Option<&str>) -> Option<String> {
-        match trouble {
-            None => {
-                (self.words, self.since) = (None, None);
-                None
-            }
-            Some(words) => {
-                self.since.get_or_insert_with(Instant::now);
-                let is_news = self.words.as_deref().is_none_or(|said| kind(said) != kind(words));
-                is_news.then(|| {
-                    self.words = Some(words.to_owned());
-                    words.to_owned()
-                })
-            }
-        }
-    }
-}
-
-/// `ErrImagePull` and `ImagePullBackOff` of one step take turns for as long as it lasts.
-fn kind(words: &str) -> &str {
-    let what = words.split(" cannot start: ").next().unwrap_or_default();
-    if words.contains("ImagePull") { what } else { words }
 }

@@ -65,8 +65,9 @@ fn what_keeps_a_build_from_going_on_is_said_from_its_pod_or_else_from_itself() {
     let waiting = recorded("fail-pull-waiting");
     let pods: Vec<Pod> = waiting.pod().into_iter().collect();
     let from_pod = trouble(&waiting.build(), &pods).unwrap();
+    let Stuck::NoStart(from_pod) = from_pod else { panic!("{from_pod:?}") };
     assert!(from_pod.starts_with("step analyze cannot start: ErrImagePull: failed to pull"), "{from_pod}");
-    let from_itself = trouble(&waiting.build(), &[]).unwrap();
+    let from_itself = trouble(&waiting.build(), &[]).unwrap().words().to_owned();
     assert!(from_itself.starts_with("ErrImagePull: failed to pull"), "{from_itself}");
     let running = recorded("running");
     let pods: Vec<Pod> = running.pod().into_iter().collect();
@@ -85,15 +86,15 @@ fn a_pod_that_no_node_takes_is_said() {
     }))
     .unwrap();
     assert_eq!(
-        trouble(&mk_running(1), &[pod]).as_deref(),
-        Some("no node takes the build's pod: 0/3 nodes are available")
+        trouble(&mk_running(1), &[pod]),
+        Some(Stuck::NoNode("no node takes the build's pod: 0/3 nodes are available".to_owned()))
     );
 }
 
 #[test]
 fn a_pull_that_fails_is_trouble_from_its_first_error_to_its_end() {
     let moments = stream("pull-backoff");
-    let troubles: Vec<Option<String>> =
+    let troubles: Vec<Option<Stuck>> =
         moments.iter().filter_map(|moment| Some(trouble(moment.builds.first()?, &moment.pods))).collect();
     let first = troubles.iter().position(Option::is_some).unwrap();
     let pulls = troubles[first..].iter().take_while(|trouble| trouble.is_some()).count();

@@ -9,6 +9,7 @@ fn said(answer: &Answer) -> String {
     match answer {
         Answer::Wait => "wait".to_owned(),
         Answer::Quiet => "quiet".to_owned(),
+        Answer::Replaced => "replaced".to_owned(),
         Answer::Found(build) => format!("found {}", build.number_text()),
         Answer::Annotate(build) => format!("annotate {}", build.number_text()),
     }
@@ -103,6 +104,39 @@ fn without_a_trigger_a_settled_image_with_nothing_new_is_quiet() {
     image.generation = 2;
     assert_eq!(said(&asked.look(&image, &[mk_build(2)])), "wait");
     assert_eq!(look(&request(&[mk_running(2)], false), &[mk_running(2)]), "wait");
+}
+
+#[test]
+fn an_image_whose_builder_is_missing_is_not_quiet_and_what_was_built_before_is_no_answer() {
+    let missing = recorded("fail-nobuilder").image();
+    assert!(missing.observed >= missing.generation && missing.ready.status == "False");
+    let mut image = mk_image();
+    image.generation = 2;
+    image.observed = 2;
+    image.ready = missing.ready;
+    let old = made_for(1, mk_build(2));
+    let asked = Request::new(&image, std::slice::from_ref(&old), false);
+    assert_eq!(said(&asked.look(&image, std::slice::from_ref(&old))), "wait");
+    let again = begin(&image, std::slice::from_ref(&old), false, false);
+    assert!(matches!(again, Begin::Ask(_)), "{again:?}");
+    // A build that failed is a verdict: kpack has compared all there is.
+    image.ready.reason = "BuildFailed".to_owned();
+    let failed = made_for(1, mk_failed(2));
+    assert_eq!(said(&asked.look(&image, &[failed])), "quiet");
+    image.builder.status = "False".to_owned();
+    assert_eq!(said(&asked.look(&image, &[old])), "wait");
+}
+
+#[test]
+fn an_image_that_was_made_again_under_its_name_is_asked_for_nothing() {
+    let asked = request(&[mk_build(5)], true);
+    let mut image = mk_image();
+    image.uid = "another".to_owned();
+    let mut build = mk_build(1);
+    build.owner = Some("another".to_owned());
+    for builds in [Vec::new(), vec![build]] {
+        assert_eq!(said(&asked.look(&image, &builds)), "replaced");
+    }
 }
 
 #[test]

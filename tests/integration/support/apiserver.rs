@@ -7,11 +7,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, oneshot};
@@ -20,6 +18,7 @@ mod groups;
 mod logs;
 mod merge;
 mod tls;
+mod watches;
 
 /// The token that a server with [`ApiServer::with_token`] accepts.
 pub(crate) const TOKEN: &str = "canary-token-d6f1";
@@ -27,10 +26,8 @@ pub(crate) const TOKEN: &str = "canary-token-d6f1";
 /// Where a client asks what it may do; POSTs that write nothing.
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubject";
 
-/// In the place of an object's path: all watches end.
-const EXPIRED: &str = "expired";
-/// The same, without a word.
-const ENDED: &str = "ended";
+/// After a path that is scripted: only its watches are meant.
+pub(crate) const WATCHED: &str = "?watch";
 
 /// A running server; dropping it stops it.
 pub(crate) struct ApiServer {
@@ -65,6 +62,8 @@ struct World {
     version: u64,
     logs: logs::Logs,
     changes: broadcast::Sender<(String, Value)>,
+    /// The collections whose watches tell nothing.
+    silent: Vec<String>,
 }
 
 struct Scripted {
@@ -99,6 +98,7 @@ impl ApiServer {
             version: 100,
             logs: logs::Logs::default(),
             changes: broadcast::channel(256).0,
+            silent: Vec::new(),
         }));
         let app = Router::new().fallback(answer).with_state(shared.clone());
         let certificate = certified.as_ref().map(|certified| certified.cert.pem());
@@ -140,13 +140,6 @@ impl ApiServer {
         self.world().store(path, object);
     }
 
-    /// Ends every watch as a server does whose history does not go back far enough: with 410 Gone.
-    pub(crate) fn expire_watches(&self) {
-        let status = status_object(410, "Expired", "too old resource version");
-        // Nobody may be watching.
-        let _ = self.world().changes.send((EXPIRED.to_owned(), json!({"type": "ERROR", "object": status})));
-    }
-
     /// Deletes the object at `path` and tells the watches.
     pub(crate) fn remove(&self, path: &str) {
         let _ = self.world().delete(path);
@@ -157,17 +150,12 @@ impl ApiServer {
         self.world().objects.get(path).cloned()
     }
 
-    /// Answers the next `times` requests of this method and path with a Status.
+    /// Answers the next `times` requests of this method and path with a Status; a path with [`WATCHED`]
+    /// after it is that of its watches alone.
     pub(crate) fn script(&self, method: Method, path: &str, refusal: (u16, &str, &str), times: usize) {
         let (status, reason, message) = refusal;
         let body = status_object(status, reason, message);
         self.world().scripted.push(Scripted { method, path: path.to_owned(), status, body, left: times });
-    }
-
-    /// Ends all watches without a word, as an API server does that is stopped.
-    pub(crate) fn end_watches(&self) {
-        // Nobody may be watching.
-        let _ = self.world().changes.send((ENDED.to_owned(), Value::Null));
     }
 
     /// Refuses every object that is created for trial.
@@ -221,7 +209,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     }
     // What is scripted is meant for what is done, not for what is only tried.
     let is_tried = query.contains("dryRun=All");
-    if !is_tried && let Some(answer) = world.scripted_answer(&parts.method, &path) {
+    if !is_tried && let Some(answer) = world.scripted_answer(&parts.method, &path, &query) {
         return answer;
     }
     match parts.method {
@@ -263,9 +251,11 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 impl World {
-    fn scripted_answer(&mut self, method: &Method, path: &str) -> Option<Response> {
+    fn scripted_answer(&mut self, method: &Method, path: &str, query: &str) -> Option<Response> {
+        let watched = query.contains("watch=true").then(|| format!("{path}{WATCHED}"));
+        let is_it = |known: &str| known == path || Some(known) == watched.as_deref();
         let found = self.scripted.iter_mut();
-        let mut fitting = found.filter(|it| it.left > 0 && it.method == *method && it.path == path);
+        let mut fitting = found.filter(|it| it.left > 0 && it.method == *method && is_it(&it.path));
         let scripted = fitting.next()?;
         scripted.left -= 1;
         let status = StatusCode::from_u16(scripted.status).unwrap();
@@ -304,42 +294,6 @@ impl World {
         let metadata = json!({"resourceVersion": resource_version});
         axum::Json(json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}))
             .into_response()
-    }
-
-    /// Tells what changed since the version that the client knows, then what changes from now on.
-    fn watch(&self, filter: Filter, query: &str) -> Response {
-        let since = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion="));
-        let since: u64 = since.and_then(|version| version.parse().ok()).unwrap_or(0);
-        let newer = |object: &Value| {
-            let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-            version.parse::<u64>().is_ok_and(|version| version > since)
-        };
-        let gone = self.deleted.iter().filter(|(path, object)| filter.fits(path, object) && newer(object));
-        let gone = gone.map(|(_, object)| line(&json!({"type": "DELETED", "object": object})));
-        let missed: Vec<_> = self
-            .objects
-            .iter()
-            .filter(|(path, object)| filter.fits(path, object) && newer(object))
-            .map(|(_, object)| line(&json!({"type": "MODIFIED", "object": object})))
-            .chain(gone)
-            .collect();
-        let changes = self.changes.subscribe();
-        let events = futures::stream::unfold(Some((changes, filter)), |open| async move {
-            let (mut changes, filter) = open?;
-            loop {
-                let (path, event) = changes.recv().await.ok()?;
-                if path == EXPIRED {
-                    return Some((line(&event), None));
-                }
-                if path == ENDED {
-                    return None;
-                }
-                if filter.fits(&path, &event["object"]) {
-                    return Some((line(&event), Some((changes, filter))));
-                }
-            }
-        });
-        Body::from_stream(futures::stream::iter(missed).chain(events).boxed()).into_response()
     }
 
     fn create(&mut self, folder: &str, body: &[u8]) -> Response {
@@ -382,10 +336,6 @@ impl World {
     }
 }
 
-fn line(event: &Value) -> std::io::Result<Bytes> {
-    Ok(Bytes::from(format!("{event}\n")))
-}
-
 /// Which objects a list or a watch is about.
 struct Filter {
     folder: String,
@@ -419,6 +369,11 @@ impl Filter {
             labels: value("labelSelector").map(pairs).unwrap_or_default(),
             name: fields.into_iter().find(|(key, _)| key == "metadata.name").map(|(_, name)| name),
         }
+    }
+
+    /// Returns whether this is about the collection at `path`.
+    fn is_of(&self, path: &str) -> bool {
+        self.folder.trim_end_matches('/') == path
     }
 
     fn fits(&self, path: &str, object: &Value) -> bool {
