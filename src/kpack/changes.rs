@@ -50,8 +50,8 @@ impl Change {
             "LIFECYCLE" => vec![format!("lifecycle {old} → {new}")],
             "BUILDPACK" => self.buildpacks(built),
             "CONFIG" => vec![self.config()],
-            other if old.is_empty() && new.is_empty() => vec![other.to_lowercase()],
-            other => vec![format!("{} {old} → {new}", other.to_lowercase())],
+            other if old.is_empty() && new.is_empty() => vec![one_line(other).to_lowercase()],
+            other => vec![format!("{} {old} → {new}", one_line(other).to_lowercase())],
         }
     }
 
@@ -175,6 +175,15 @@ mod tests {
         assert_eq!(said, ["config: env A changed, env C added, env B removed, source changed"]);
         let first = json!([{"reason": "CONFIG", "old": {"resources": {}, "source": {}}, "new": new}]);
         assert_eq!(words(first), ["first build"]);
+    }
+
+    #[test]
+    fn what_anybody_wrote_into_the_annotation_draws_on_no_terminal() {
+        let said = words(json!([{"reason": "TRIGGER", "old": "", "new": "\u{1b}[31mred\u{7}\nnow"}]));
+        assert_eq!(said, ["triggered on [31mred now"]);
+        let said = words(json!([{"reason": "COMMIT", "old": "\u{1b}]0;a", "new": "b"},
+            {"reason": "\u{1b}[2J", "old": "", "new": ""}]));
+        assert_eq!(said, ["commit ]0;a → b", "[2j"]);
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub enum Class {
 /// Why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// The step; `None` when there never was a pod.
+    /// The step; `None` when none of them failed, or there never was a pod.
     pub step: Option<String>,
+    /// Whether there was a pod.
+    pub had_pod: bool,
     /// Whose fault it is.
     pub class: Class,
     /// kpack's own words, without its frame.
@@ -34,7 +36,7 @@ pub struct Cause {
 }
 
 /// What went wrong between machines, as Go's libraries say it.
-const NETWORK: [&str; 15] = [
+const NETWORK: [&str; 23] = [
     "connection refused",
     "connection reset",
     "i/o timeout",
@@ -50,6 +52,14 @@ const NETWORK: [&str; 15] = [
     "bad gateway",
     "service unavailable",
     "gateway timeout",
+    "internal server error",
+    ": eof",
+    "server misbehaving",
+    "connection timed out",
+    "network is unreachable",
+    "client connection lost",
+    "server closed idle connection",
+    "timeout awaiting response headers",
 ];
 /// The reasons for which a node or the cluster takes a pod away.
 const TAKEN: [&str; 7] = [
@@ -64,6 +74,38 @@ const TAKEN: [&str; 7] = [
 /// The steps that talk to a registry or a repository and run nobody's code.
 const TALKING: [&str; 6] = ["prepare", "analyze", "restore", "export", "rebase", "completion"];
 
+/// A pod that ended although none of its steps failed: nothing but the cluster does that.
+const IN_NO_STEP: (Class, &str) = (
+    Class::Infrastructure,
+    "none of the steps failed: `kubectl get events` may say what ended the build's pod; build again",
+);
+/// What to do about a source that does not build.
+const READ_LOG: &str = "the source does not build: its own words are in the log above";
+
+impl Cause {
+    /// Returns the words that go between the build and the message, with a space before them.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.step {
+            Some(step) => format!(" in step {step}"),
+            None if self.had_pod => String::new(),
+            None => " before it had a pod".to_owned(),
+        }
+    }
+
+    /// Does not send people to a log that was not shown.
+    #[must_use]
+    pub fn without_log(mut self, build: &Build) -> Self {
+        if self.hint == READ_LOG {
+            let (pod, step) =
+                (build.pod.as_deref().unwrap_or("POD"), self.step.as_deref().unwrap_or_default());
+            self.hint =
+                format!("the source does not build: read the log with `kubectl logs {pod} -c {step}`");
+        }
+        self
+    }
+}
+
 /// Explains the failure of `build`; `pod` is its own, where it may be seen.
 #[must_use]
 pub fn explain(build: &Build, pod: Option<&Pod>) -> Cause {
@@ -77,9 +119,11 @@ pub fn explain(build: &Build, pod: Option<&Pod>) -> Cause {
         _ => unframed(&build.condition.message),
     };
     let step = ended.as_ref().map(|step| step.name.clone()).or_else(|| framed_step(&build.condition.message));
+    let had_pod = pod.is_some() || build.pod.is_some() || step.is_some();
     let word = pod.and_then(|pod| pod.status.as_ref()?.reason.clone()).unwrap_or_default();
     let of = |class, hint: &str| Cause {
         step: step.clone(),
+        had_pod,
         class,
         message: message.clone(),
         hint: hint.to_owned(),
@@ -106,7 +150,10 @@ pub fn explain(build: &Build, pod: Option<&Pod>) -> Cause {
         }
     }
     let lower = message.to_lowercase();
-    let Some(name) = step.as_deref() else { return of(before_a_pod(&lower).0, before_a_pod(&lower).1) };
+    let Some(name) = step.as_deref() else {
+        let (class, hint) = if had_pod { IN_NO_STEP } else { before_a_pod(&lower) };
+        return of(class, hint);
+    };
     if TALKING.contains(&name) && NETWORK.iter().any(|words| lower.contains(words)) {
         return of(Class::Infrastructure, "check that the cluster reaches the host that the message names");
     }
@@ -154,7 +201,7 @@ fn in_step(step: &str, message: &str) -> (Class, &'static str) {
             Class::Source,
             "no group of the builder's buildpacks takes this source: check `subPath`, or add a buildpack to its order",
         ),
-        "build" => (Class::Source, "the source does not build: its own words are in the log above"),
+        "build" => (Class::Source, READ_LOG),
         "analyze" | "restore" => {
             (Class::Configuration, "let the build's service account pull the Image's tag and the run image")
         }

@@ -61,11 +61,8 @@ pub fn warnings(image: &Image) -> Vec<String> {
 /// Tells a failure: the step, its last lines, the message, what to do.
 #[must_use]
 pub fn failure(build: &Build, cause: &Cause, tail: &[String]) -> Vec<String> {
-    let step = cause
-        .step
-        .as_ref()
-        .map_or_else(|| "before it had a pod".to_owned(), |step| format!("in step {step}"));
-    let mut lines = vec![format!("build {} (`{}`) failed {step}", build.number_text(), build.name)];
+    let place = cause.place();
+    let mut lines = vec![format!("build {} (`{}`) failed{place}", build.number_text(), build.name)];
     if !tail.is_empty() {
         lines.push(format!("  the last {} lines of that step:", tail.len().min(LINES)));
         lines.extend(tail.iter().map(|line| format!("  | {line}")));
@@ -110,6 +107,7 @@ mod tests {
     fn a_failure_is_told_with_the_step_its_last_lines_and_what_kpack_says() {
         let cause = Cause {
             step: Some("detect".to_owned()),
+            had_pod: true,
             class: Class::Source,
             message: "no buildpacks participating".to_owned(),
             hint: String::new(),
@@ -118,9 +116,10 @@ mod tests {
         assert_eq!(lines[0], "build 3 (`app-build-3`) failed in step detect");
         assert_eq!(lines[1..4], ["  the last 2 lines of that step:", "  | a", "  | b"]);
         assert_eq!(lines[4], "  kpack says: no buildpacks participating");
-        assert!(
-            failure(&mk_failed(3), &Cause { step: None, ..cause }, &[])[0].ends_with("before it had a pod")
-        );
+        let cause = Cause { step: None, ..cause };
+        assert!(failure(&mk_failed(3), &cause, &[])[0].ends_with("(`app-build-3`) failed"));
+        let cause = Cause { had_pod: false, ..cause };
+        assert!(failure(&mk_failed(3), &cause, &[])[0].ends_with("failed before it had a pod"));
     }
 
     #[test]

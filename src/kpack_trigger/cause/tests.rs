@@ -103,3 +103,46 @@ fn the_deadline_that_kpack_sets_beside_sidecars_is_not_why_a_build_failed() {
     assert_eq!(cause.message, "step build ended with exit code 1");
     assert_eq!(explain(&build, Some(&beside_sidecars(600))).class, Class::Time);
 }
+
+#[test]
+fn what_networks_and_servers_do_to_an_export_is_worth_another_try() {
+    for words in [
+        "PUT https://r.example/v2/: unexpected status code 500 Internal Server Error",
+        "Get \"https://r.example/v2/\": EOF",
+        "dial tcp: lookup r.example on 10.0.0.1:53: server misbehaving",
+        "read tcp 10.0.0.2:40000->10.0.0.3:443: read: connection timed out",
+        "dial tcp 10.0.0.3:443: connect: network is unreachable",
+        "http2: client connection lost",
+    ] {
+        let mut build = mk_failed(1);
+        build.condition.message = format!("Error:  Container export terminated with error {words}");
+        assert_eq!(explain(&build, None).class, Class::Infrastructure, "{words}");
+        build.condition.message = format!("Error:  Container build terminated with error {words}");
+        assert_eq!(explain(&build, None).class, Class::Source, "{words}");
+    }
+}
+
+#[test]
+fn a_build_that_had_a_pod_did_not_fail_before_it() {
+    let evicted = ended("build", "Completed", 0, "Evicted");
+    let mut late = mk_failed(1);
+    late.pod = Some("p".to_owned());
+    late.condition.message = "the pod is gone".to_owned();
+    for (build, pod) in [(mk_failed(1), Some(&evicted)), (late, None)] {
+        let cause = explain(&build, pod);
+        assert_eq!((cause.place().as_str(), cause.class), ("", Class::Infrastructure), "{cause:?}");
+    }
+    let refused = explain(&mk_failed(1), None);
+    assert_eq!((refused.place().as_str(), refused.class), (" before it had a pod", Class::Configuration));
+}
+
+#[test]
+fn nobody_is_sent_to_a_log_that_was_not_shown() {
+    let mut build = mk_failed(1);
+    build.pod = Some("p".to_owned());
+    build.condition.message = "Error:  Container build terminated with error exit 1".to_owned();
+    let cause = explain(&build, None);
+    assert!(cause.hint.contains("in the log above"), "{cause:?}");
+    let hint = cause.without_log(&build).hint;
+    assert_eq!(hint, "the source does not build: read the log with `kubectl logs p -c build`");
+}
