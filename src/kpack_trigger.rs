@@ -8,7 +8,7 @@
 //! | [`patch`] | what is written | none |
 //! | [`mine`] | which build is the one that was asked for | none |
 //! | [`follow`] | how a build that is watched stands, and what is worth saying | none |
-//! | [`cause`], [`report`] | whose fault a failure is, and the words | none |
+//! | [`cause`], [`report`], [`stage`] | whose fault a failure is, and the words | none |
 //! | [`driver`] | nothing | all |
 
 use crate::concourse::{Context, Resource, Response};
@@ -28,6 +28,7 @@ mod put;
 pub mod record;
 pub mod report;
 mod source;
+pub mod stage;
 pub mod tail;
 pub mod version;
 mod wrong;
@@ -36,7 +37,7 @@ pub use error::Error;
 pub use get::GetParams;
 pub use order::Order;
 pub use put::PutParams;
-pub use source::Source;
+pub use source::{Source, is_image_name};
 pub use version::Version;
 pub use wrong::Wrong;
 

@@ -11,12 +11,14 @@ use crate::exit::Code;
 use crate::failure::{Explain, Failure};
 use crate::kpack::{Build, State};
 use crate::kpack_trigger::driver::{self, Place, Site};
-use crate::kpack_trigger::{Order, Version, record};
+use crate::kpack_trigger::order::{Order, Wait};
+use crate::kpack_trigger::{Version, is_image_name, record};
 
 /// Show the newest build of a kpack Image, have a new one made, or follow one to its verdict
 #[derive(clap::Args)]
 pub struct Args {
     /// The Image's name
+    #[arg(value_parser = image_name)]
     image: String,
     /// Have a build made, even if nothing changed
     #[arg(short, long)]
@@ -48,7 +50,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let site = Site { place: &place, log: &surroundings.log, interrupted };
     let order = Order {
         trigger: args.trigger,
-        wait: args.follow,
+        wait: if args.follow { Wait::Verdict } else { Wait::Asked },
         logs: true,
         timeout: Duration::from_secs(args.timeout),
         retry: args.retry,
@@ -75,9 +77,17 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     Ok(if build.state == State::Failed { Code::Failed } else { Code::Done })
 }
 
+/// Reads the name of an Image before it becomes part of a URL or a selector.
+pub(super) fn image_name(text: &str) -> Result<String, String> {
+    if is_image_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("not a Kubernetes name of at most 63 characters".to_owned())
+}
+
 /// Returns the newest build, or says that there is none.
 pub(super) async fn newest(place: &Place) -> anyhow::Result<Build> {
-    let mut builds = place.builds().await.map_err(Failure::from)?;
+    let mut builds = driver::steady(async || place.builds().await).await.map_err(Failure::from)?;
     if builds.is_empty() {
         let image = place.image().await.map_err(Failure::from)?;
         return Err(Failure::from(NoBuilds { image: image.name }).into());
@@ -97,17 +107,8 @@ impl Explain for NoBuilds {
     }
 }
 
-/// Returns a build as one word: how it stands.
-pub(super) const fn word(state: State) -> &'static str {
-    match state {
-        State::Running => "running",
-        State::Succeeded => "succeeded",
-        State::Failed => "failed",
-    }
-}
-
 fn shown(build: &Build, link: &str) -> Vec<String> {
-    let mut rows = vec![("state".to_owned(), word(build.state).to_owned())];
+    let mut rows = vec![("state".to_owned(), build.state.word().to_owned())];
     rows.extend(build.image.as_ref().map(|image| ("image".to_owned(), image.to_string())));
     if build.state != State::Succeeded && !build.condition.words().is_empty() {
         rows.push(("kpack says".to_owned(), build.condition.words()));
@@ -122,7 +123,7 @@ pub(super) fn document(build: &Build) -> Value {
     json!({
         "version": Version::of(build),
         "name": build.name,
-        "state": word(build.state),
+        "state": build.state.word(),
         "reasons": build.reasons,
         "why": build.why(),
         "commit": build.origin.commit,

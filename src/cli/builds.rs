@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::Surroundings;
 use super::access::ClusterArgs;
-use super::build::{document, word};
+use super::build::{document, image_name};
 use super::output::{Output, OutputArgs, short, table};
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::kpack::Build;
-use crate::kpack_trigger::driver::Place;
+use crate::kpack_trigger::driver::{self, Place};
 
 /// The columns of the table.
 const HEADING: [&str; 8] = ["IMAGE", "BUILD", "STATE", "DIGEST", "WHEN", "SECONDS", "COMMIT", "WHY"];
@@ -18,6 +18,7 @@ const HEADING: [&str; 8] = ["IMAGE", "BUILD", "STATE", "DIGEST", "WHEN", "SECOND
 #[derive(clap::Args)]
 pub struct Args {
     /// The Image's name [default: all of the namespace]
+    #[arg(value_parser = image_name)]
     image: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
@@ -36,9 +37,9 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let place =
         Place::at(cluster, args.image.clone().unwrap_or_default(), None).await.map_err(Failure::from)?;
     let rows: Vec<(String, Build)> = match &args.image {
-        None => place.all_builds().await.map_err(Failure::from)?,
+        None => driver::steady(async || place.all_builds().await).await.map_err(Failure::from)?,
         Some(image) => {
-            let builds = place.builds().await.map_err(Failure::from)?;
+            let builds = driver::steady(async || place.builds().await).await.map_err(Failure::from)?;
             if builds.is_empty() {
                 place.image().await.map_err(Failure::from)?;
             }
@@ -70,7 +71,7 @@ fn shown(rows: &[(String, Build)]) -> String {
         vec![
             image.clone(),
             build.number_text(),
-            word(build.state).to_owned(),
+            build.state.word().to_owned(),
             build.image.as_ref().map(|image| short(image.digest.as_str())).unwrap_or_default(),
             text(build.created.map(|time| time.to_string())),
             text(build.seconds().map(|seconds| seconds.to_string())),

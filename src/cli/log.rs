@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::access::ClusterArgs;
-use super::build::newest;
+use super::build::{image_name, newest};
 use crate::executable::colour;
 use crate::exit::Code;
 use crate::failure::Failure;
@@ -18,6 +18,7 @@ use crate::log::Log;
 #[derive(clap::Args)]
 pub struct Args {
     /// The Image's name
+    #[arg(value_parser = image_name)]
     image: String,
     /// The build's number [default: the newest]
     #[arg(short, long, value_name = "NUMBER")]
@@ -53,19 +54,22 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     }
     let mut sink = |line: &str| out.line(line);
     let written = tokio::select! {
-        written = place.write_log(&build, &mut sink) => written.map_err(Failure::from)?,
+        written = place.write_log(&build, &mut sink) => written,
         () = surroundings.interrupted.clone() => return Ok(Code::Interrupted),
     };
     match written {
         Written::All => return Ok(Code::Done),
         Written::NoPod => surroundings.log.line("the build's pod is gone, and its log with it"),
         Written::Denied => surroundings.log.line("these credentials may not read logs (pods/log)"),
+        Written::Broken(why) => {
+            surroundings.log.line(format_args!("the log cannot be read to its end: {why}"));
+        }
     }
     Ok(Code::Failed)
 }
 
 async fn numbered(place: &Place, image: &str, number: u64) -> anyhow::Result<Build> {
-    let builds = place.builds().await.map_err(Failure::from)?;
+    let builds = driver::steady(async || place.builds().await).await.map_err(Failure::from)?;
     let known = builds.iter().map(Build::number_text).collect();
     let found = builds.into_iter().rfind(|build| build.number == Some(number));
     let missing = Error::NoBuild { build: number.to_string(), image: image.to_owned(), known };

@@ -22,6 +22,18 @@ pub enum State {
     Failed,
 }
 
+impl State {
+    /// Returns it as one word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A buildpack that took part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Buildpack {

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams, Request};
 use serde_json::Value;
 
 use super::order::Order;
+use super::stage::Stage;
 use super::{Error, Version};
 use crate::cluster::{self, Cluster};
 use crate::concourse::Interrupted;
@@ -26,6 +28,11 @@ mod stream;
 
 /// Who the API server is told that writes.
 const MANAGER: &str = "rollway";
+/// How often a question is asked that nobody waits for the answer of.
+const TRIES: u32 = 3;
+/// How long to wait before it is asked again.
+const BREATH: Duration = Duration::from_millis(500);
+const LONGEST_BREATH: Duration = Duration::from_secs(10);
 /// More names than anybody wants to choose from.
 const NAMES_LISTED: u32 = 200;
 
@@ -67,10 +74,19 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// When the cluster cannot be reached, or serves no kpack.
-    pub async fn find(target: &Target) -> Result<Self, Error> {
-        let cluster = cluster::connect(&target.access).await?;
-        Self::at(cluster, target.image.clone(), target.dialect).await
+    /// When the cluster cannot be reached, or serves no kpack, or somebody asks to stop meanwhile.
+    pub async fn find(target: &Target, interrupted: &Interrupted) -> Result<Self, Error> {
+        let find = async {
+            let cluster = cluster::connect(&target.access).await?;
+            Self::at(cluster, target.image.clone(), target.dialect).await
+        };
+        tokio::select! {
+            biased;
+            place = find => place,
+            () = interrupted.clone() => {
+                Err(Error::Interrupted { image: target.image.clone(), stage: Stage::Nothing })
+            }
+        }
     }
 
     /// Does the same in a cluster that is connected to.
@@ -304,6 +320,30 @@ impl Place {
 fn cannot_convert(error: &cluster::Error) -> bool {
     matches!(error, cluster::Error::Refused { status, .. }
         if status.code == 500 && status.message.contains("conversion webhook"))
+}
+
+/// Asks a few times while the fault is one that passes: for those who wait for nothing.
+///
+/// # Errors
+///
+/// Those of the last try, and at once those that no time mends.
+pub async fn steady<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(Error::Cluster(error)) if error.is_transient() => tokio::time::sleep(pause(&error)).await,
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
+/// Returns how long to wait before another try: as long as the server says, within reason.
+fn pause(error: &cluster::Error) -> Duration {
+    let said = match error {
+        cluster::Error::Refused { status, .. } => status.details.as_ref().map(|it| it.retry_after_seconds),
+        _ => None,
+    };
+    said.map_or(BREATH, |seconds| Duration::from_secs(seconds.into())).clamp(BREATH, LONGEST_BREATH)
 }
 
 /// Has a build made as ordered, and returns it once it has succeeded, or once it has begun where

@@ -2,6 +2,7 @@
 
 use super::Wrong;
 use super::cause::Cause;
+use super::stage::Stage;
 use crate::cluster;
 use crate::exit::Code;
 use crate::failure::Explain;
@@ -28,7 +29,7 @@ pub enum Error {
         served: Vec<Dialect>,
     },
     /// The build failed.
-    #[error("build `{build}` failed{}: {}", in_step(cause), cause.message)]
+    #[error("build `{build}` failed{}: {}", cause.place(), cause.message)]
     Failed {
         /// The Build's name.
         build: String,
@@ -38,6 +39,8 @@ pub enum Error {
     /// It did not end in time.
     #[error("build `{build}` has no verdict after {seconds} s: {lack}; it goes on in the cluster")]
     Late {
+        /// The Image.
+        image: String,
         /// The Build's name.
         build: String,
         /// How long was waited.
@@ -116,25 +119,29 @@ pub enum Error {
         known: Vec<String>,
     },
     /// SIGTERM.
-    #[error("interrupted: {state}")]
+    #[error("interrupted: {}", stage.words())]
     Interrupted {
-        /// What goes on.
-        state: String,
+        /// The Image.
+        image: String,
+        /// How far it was.
+        stage: Stage,
     },
     /// The API server could not be seen for too long to know anything.
-    #[error("lost sight of build `{build}` for {seconds} s, so its verdict is unknown: {why}")]
+    #[error("lost sight of the Image `{image}` for {seconds} s, so a verdict is unknown: {}; {why}", stage.words())]
     Unknown {
-        /// The Build's name.
-        build: String,
+        /// The Image.
+        image: String,
         /// For how long.
         seconds: u64,
         /// What came instead of an answer.
         why: String,
+        /// How far it was.
+        stage: Stage,
     },
 }
 
-fn in_step(cause: &Cause) -> String {
-    cause.step.as_ref().map_or_else(|| " before it had a pod".to_owned(), |step| format!(" in step {step}"))
+fn watching(image: &str) -> String {
+    format!("`rollway build {image} --follow` goes on watching, and check tells of it once it succeeds")
 }
 
 impl Error {
@@ -159,10 +166,7 @@ impl Explain for Error {
                 format!("leave it out, or set it to one of {}", served.join(", "))
             }
             Self::Failed { cause, .. } => cause.hint.clone(),
-            Self::Late { .. } => {
-                "raise `timeout`; `rollway build NAME --follow` goes on watching, and check tells of it once it succeeds"
-                    .to_owned()
-            }
+            Self::Late { image, .. } => format!("raise `timeout`; {}", watching(image)),
             Self::NotBegun { .. } => {
                 "look at the conditions with `kubectl describe images.kpack.io`, and whether kpack's controller runs"
                     .to_owned()
@@ -178,8 +182,8 @@ impl Explain for Error {
             Self::Races { .. } => "run it again; see who else writes to it with `kubectl get -o yaml --show-managed-fields`".to_owned(),
             Self::NoBuild { known, .. } if known.is_empty() => "it has no builds yet".to_owned(),
             Self::NoBuild { known, .. } => format!("the builds there are {}", known.join(", ")),
-            Self::Interrupted { .. } | Self::Unknown { .. } => {
-                "`rollway build NAME --follow` goes on watching, and check tells of it once it succeeds".to_owned()
+            Self::Interrupted { image, stage } | Self::Unknown { image, stage, .. } => {
+                return stage.goes_on().then(|| watching(image));
             }
         })
     }

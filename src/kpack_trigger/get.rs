@@ -7,8 +7,8 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::driver::Place;
 use super::driver::log::Written;
+use super::driver::{Place, steady};
 use super::{Source, Version, Wrong, record};
 use crate::cluster;
 use crate::concourse::{Context, Response};
@@ -34,8 +34,8 @@ pub(super) async fn run(
 ) -> Result<Response<Version>, Failure> {
     source.inspect()?;
     inspect(&version)?;
-    let place = Place::find(&source.target()).await?;
-    let (build, object) = match place.build(&version).await? {
+    let place = Place::find(&source.target(), &context.interrupted).await?;
+    let (build, object) = match steady(async || place.build(&version).await).await? {
         Some((build, object)) => (Some(build), Some(object)),
         None => (None, None),
     };
@@ -47,14 +47,21 @@ pub(super) async fn run(
     };
     // A version that was made before the build had its verdict gets what there is by now.
     let known = if version.image.is_empty() { Version::of(&build) } else { version.clone() };
-    if build.state == State::Running {
-        context.log.line(format!("build {} still runs: there is no image yet", version.build));
+    match build.state {
+        State::Running => {
+            context.log.line(format!("build {} still runs: there is no image yet", version.build));
+        }
+        State::Failed => {
+            let why = build.condition.words();
+            context.log.line(format!("build {} failed, and there is no image: {why}", version.build));
+        }
+        State::Succeeded => {}
     }
     write(&context.directory, record::files(&known, Some(&build), object.as_ref()))?;
     if params.log {
         write_log(&place, &build, context).await?;
     }
-    let metadata = record::fields(&build, &place.link(&build));
+    let metadata = record::told(&build, &place.link(&build));
     Ok(Response { version, metadata })
 }
 
@@ -81,7 +88,7 @@ fn write(directory: &Path, files: Vec<(&'static str, String)>) -> Result<(), Wro
     })
 }
 
-async fn write_log(place: &Place, build: &Build, context: &Context) -> Result<(), Failure> {
+async fn write_log(place: &Place, build: &Build, context: &Context) -> Result<(), Wrong> {
     let path = context.directory.join("log");
     let refused = |source| Wrong::Write { path: path.clone(), source };
     let mut file = std::io::BufWriter::new(fs::File::create(&path).map_err(refused)?);
@@ -92,7 +99,7 @@ async fn write_log(place: &Place, build: &Build, context: &Context) -> Result<()
                 broken = writeln!(file, "{line}");
             }
         };
-        place.write_log(build, &mut sink).await?
+        place.write_log(build, &mut sink).await
     };
     broken.and_then(|()| file.flush()).map_err(refused)?;
     match written {
@@ -102,6 +109,9 @@ async fn write_log(place: &Place, build: &Build, context: &Context) -> Result<()
         }
         Written::Denied => {
             context.log.line("these credentials may not read logs (pods/log): the file `log` is empty");
+        }
+        Written::Broken(why) => {
+            context.log.line(format!("the file `log` ends early, for the log cannot be read: {why}"));
         }
     }
     Ok(())

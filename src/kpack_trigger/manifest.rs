@@ -11,6 +11,8 @@ use crate::kpack::Dialect;
 pub struct Manifest {
     /// The file, for people.
     pub path: String,
+    /// The namespace that it names.
+    pub namespace: Option<String>,
     /// Its labels, annotations and spec, and nothing else.
     pub object: Value,
 }
@@ -28,10 +30,14 @@ impl Manifest {
             remedy: remedy.to_owned(),
         };
         let document: Value = serde_saphyr::from_str(text).map_err(|error| {
-            let place = error.location().map(|place| format!("line {}: ", place.line())).unwrap_or_default();
-            let message = error.without_snippet().to_string();
+            let place = error.location();
+            let line = place.map(|place| format!("line {}: ", place.line())).unwrap_or_default();
+            // The library's other words are for those who call it.
+            let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
             let message = message.lines().next().unwrap_or_default();
-            wrong(format!("{place}{message}"), "it must be one YAML document: one Image")
+            // It may say the place once more.
+            let message = message.split(" at line ").next().unwrap_or_default();
+            wrong(format!("{line}{message}"), "it must be one YAML document: one Image")
         })?;
         let word = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         if word("/kind") != "Image" {
@@ -68,15 +74,24 @@ impl Manifest {
         object.insert("kind".to_owned(), document["kind"].clone());
         object.insert("metadata".to_owned(), Value::Object(metadata));
         object.insert("spec".to_owned(), document["spec"].clone());
-        Ok(Self { path: path.to_owned(), object: Value::Object(object) })
+        let namespace = Some(word("/metadata/namespace").to_owned()).filter(|name| !name.is_empty());
+        Ok(Self { path: path.to_owned(), namespace, object: Value::Object(object) })
     }
 
-    /// Refuses a manifest in another API version than the one that is spoken: field names differ.
+    /// Refuses a manifest of another namespace, and one in another API version than the one that is
+    /// spoken: field names differ.
     ///
     /// # Errors
     ///
-    /// When the versions differ.
+    /// When the namespaces or the versions differ.
     pub fn inspect(&self, dialect: Dialect, namespace: &str) -> Result<(), Wrong> {
+        if let Some(named) = self.namespace.as_ref().filter(|named| *named != namespace) {
+            return Err(Wrong::Manifest {
+                path: self.path.clone(),
+                why: format!("its namespace is `{named}`, and the Image's is `{namespace}`"),
+                remedy: format!("remove it from the file, or set `source.namespace` to `{named}`"),
+            });
+        }
         let version = self.object["apiVersion"].as_str().unwrap_or_default();
         if version == dialect.to_string() {
             return Ok(());
@@ -110,6 +125,11 @@ mod tests {
         assert!(manifest.object.get("status").is_none());
         assert!(manifest.inspect(Dialect::V1Alpha2, "n").is_ok());
         let error = manifest.inspect(Dialect::V1Alpha1, "n").unwrap_err().to_string();
+        let text = GOOD.replace("  name: app\n", "  name: app\n  namespace: other\n");
+        let elsewhere = Manifest::read("f", &text, "app").unwrap();
+        assert!(elsewhere.inspect(Dialect::V1Alpha2, "other").is_ok());
+        let refused = elsewhere.inspect(Dialect::V1Alpha2, "n").unwrap_err().to_string();
+        assert!(refused.contains("its namespace is `other`, and the Image's is `n`"), "{refused}");
         assert!(error.contains("its apiVersion is `kpack.io/v1alpha2`"), "{error}");
     }
 
@@ -119,6 +139,8 @@ mod tests {
             GOOD.replace("labels: {team: a}", "annotations: {image.kpack.io/additionalBuildNeeded: x}");
         for (text, words) in [
             ("a: [", "line"),
+            (&format!("{GOOD}---\n{GOOD}"), "line 10: only single YAML document expected but multiple found"),
+            (&format!("{GOOD}kind: Image\n"), "duplicate mapping key"),
             ("kind: Deployment", "its kind is `Deployment`, not `Image`"),
             ("[]", "its kind is ``"),
             (
@@ -130,6 +152,7 @@ mod tests {
         ] {
             let error = Manifest::read("m/image.yml", text, "app").unwrap_err().to_string();
             assert!(error.contains(words) && error.contains("`m/image.yml`"), "{text}: {error}");
+            assert!(!error.contains("from_str") && !error.contains("Options"), "{error}");
         }
     }
 }

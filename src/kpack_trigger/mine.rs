@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::kpack::{Build, Image, State};
+use crate::kpack::{Build, Dialect, Image, State};
 
 /// What is waited for.
 #[derive(Clone, Debug)]
@@ -60,6 +60,12 @@ impl Request {
         }
     }
 
+    /// Returns whether kpack has to be told.
+    #[must_use]
+    pub const fn is_trigger(&self) -> bool {
+        self.trigger
+    }
+
     /// Looks for the build. `builds` must be a list made after the last write, not what a watch has told
     /// so far: a trigger on a build that is not the newest any more is lost without a word.
     #[must_use]
@@ -96,7 +102,8 @@ pub fn begin(image: &Image, builds: &[Build], changed: bool, trigger: bool) -> B
     let own = of(image, builds);
     let ask = |trigger| Begin::Ask(Request::new(image, builds, trigger));
     let Some(newest) = own.last().filter(|_| !changed && !trigger) else { return ask(trigger) };
-    let is_current = newest.generation.is_none_or(|generation| generation >= image.generation);
+    // The oldest kpack does not tell: then only an Image that is settled proves it.
+    let is_current = newest.generation.is_some_and(|generation| generation >= image.generation);
     match newest.state {
         State::Running if is_current => Begin::Join(Box::new((*newest).clone())),
         State::Running => ask(false),
@@ -123,8 +130,9 @@ pub fn newest<'a>(image: &Image, builds: &'a [Build]) -> Option<&'a Build> {
 
 /// Says what a build that is not there yet waits for.
 #[must_use]
-pub fn pending(image: &Image, builds: &[Build]) -> String {
-    let running = newest(image, builds).filter(|build| build.state == State::Running);
+pub fn pending(image: &Image, builds: &[Build], dialect: Dialect) -> String {
+    let newest = newest(image, builds);
+    let running = newest.filter(|build| build.state == State::Running);
     if let Some(running) = running {
         return format!("build {} runs, and the next one begins when it has ended", running.number_text());
     }
@@ -132,6 +140,11 @@ pub fn pending(image: &Image, builds: &[Build]) -> String {
         Some(why) => format!("kpack builds nothing now: {why}"),
         None if image.observed < image.generation => {
             "kpack's controller has not seen the change yet".to_owned()
+        }
+        None if dialect == Dialect::Pivotal && newest.is_some_and(|build| build.trigger.is_some()) => {
+            "kpack's controller has not made the build yet, and a kpack before 0.0.7 knows no trigger: there a \
+             change builds, like `revision`"
+                .to_owned()
         }
         None => "kpack's controller has not made the build yet".to_owned(),
     }

@@ -22,8 +22,8 @@ pub struct Order {
     pub manifest: Option<Manifest>,
     /// Build even if nothing changed.
     pub trigger: bool,
-    /// Wait for the verdict.
-    pub wait: bool,
+    /// What to wait for.
+    pub wait: Wait,
     /// For how long, from the first request on.
     pub timeout: Duration,
     /// Show the build's log while it runs.
@@ -32,6 +32,18 @@ pub struct Order {
     pub retry: u32,
     /// Who asks.
     pub build: concourse::Build,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// The build's verdict.
+    #[default]
+    Verdict,
+    /// That the build has begun, however long the one before it takes.
+    Begin,
+    /// That it is bound to begin: a build that runs has been told, or nothing keeps kpack from it.
+    Asked,
 }
 
 impl Order {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::driver::{self, Site};
 use super::manifest::Manifest;
-use super::order::{Builder, Changes, Environment, Order};
+use super::order::{Builder, Changes, Environment, Order, Wait};
 use super::{Source, Version, Wrong, record};
 use crate::cluster;
 use crate::concourse::{Context, Response};
@@ -66,7 +66,7 @@ pub struct PutParams {
     /// A file of the step with the whole Image; it is made when it is not there.
     #[serde(deserialize_with = "cluster::optional_text")]
     pub create: Option<String>,
-    /// Wait for the build's verdict. Default: true.
+    /// Wait for the build's verdict, not only until it has begun. Default: true.
     #[serde(deserialize_with = "yes")]
     #[schemars(schema_with = "cluster::flag_schema")]
     pub wait: bool,
@@ -115,13 +115,14 @@ pub(super) async fn run(
 ) -> Result<Response<Version>, Failure> {
     source.inspect()?;
     let order = params.order(source, context)?;
-    let place = driver::Place::find(&source.target()).await?.for_writing(&context.log);
+    let place = driver::Place::find(&source.target(), &context.interrupted).await?;
+    let place = place.for_writing(&context.log);
     if source.debug {
         context.log.line(place.about());
     }
     let site = Site { place: &place, log: &context.log, interrupted: context.interrupted.clone() };
     let build = driver::build(&site, &order).await?;
-    Ok(Response { version: Version::of(&build), metadata: record::fields(&build, &place.link(&build)) })
+    Ok(Response { version: Version::of(&build), metadata: record::told(&build, &place.link(&build)) })
 }
 
 impl PutParams {
@@ -155,7 +156,7 @@ impl PutParams {
             changes,
             manifest,
             trigger: self.trigger,
-            wait: self.wait,
+            wait: if self.wait { Wait::Verdict } else { Wait::Begin },
             timeout: Duration::from_secs(self.timeout),
             logs: self.logs,
             retry: u32::try_from(self.retry).unwrap_or(0),
@@ -266,7 +267,12 @@ fn read(directory: &Path, key: &'static str, path: &str, longest: u64) -> Result
         return Err(outside());
     }
     let mut text = String::new();
-    File::open(&found).and_then(|file| file.take(longest).read_to_string(&mut text)).map_err(unreadable)?;
+    // One byte more than may be there tells a file that is too long from one that is not.
+    let file = File::open(&found).map_err(unreadable)?;
+    file.take(longest + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > longest {
+        return Err(Wrong::Long { key, path: path.to_owned(), longest });
+    }
     Ok(text)
 }
 
@@ -342,6 +348,8 @@ mod tests {
         std::fs::write(base.join("git/ref"), "main\n").unwrap();
         std::fs::write(base.join("git/empty"), " \n").unwrap();
         std::fs::write(base.join("git/two"), "a\nb\n").unwrap();
+        std::fs::write(base.join("git/long"), "a".repeat(4_097)).unwrap();
+        std::fs::write(base.join("git/longest"), "a".repeat(4_096)).unwrap();
         std::fs::write(step.path().join("outside"), "x").unwrap();
         std::os::unix::fs::symlink(step.path().join("outside"), base.join("link")).unwrap();
         let of = |path: &str| {
@@ -349,7 +357,9 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(of("git/ref"), Ok(Some("main".to_owned())));
+        assert_eq!(of("git/longest"), Ok(Some("a".repeat(4_096))));
         for (path, words) in [
+            ("git/long", "which has more than 4096 bytes"),
             ("git/empty", "which is empty"),
             ("git/two", "which is not a file with one line"),
             ("../outside", "outside of the step's directory"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Version;
 use crate::concourse::Field;
-use crate::kpack::Build;
+use crate::kpack::{Build, State};
 use crate::probe;
 
 /// How many buildpacks are named in one field.
@@ -29,6 +29,20 @@ pub fn fields(build: &Build, link: &str) -> Vec<Field> {
     let reasons = whys.into_iter().map(|why| ("reason", Some(why)));
     let rows = std::iter::once(first.clone()).chain(reasons).chain(rest.iter().cloned());
     rows.filter_map(|(name, value)| Some(Field { name: name.to_owned(), value: value? })).collect()
+}
+
+/// Returns the same, with how it stands before it where that is no success.
+#[must_use]
+pub fn told(build: &Build, link: &str) -> Vec<Field> {
+    let field = |name: &str, value: &str| Field { name: name.to_owned(), value: value.to_owned() };
+    let mut rows = Vec::new();
+    if build.state != State::Succeeded {
+        rows.push(field("status", build.state.word()));
+        let message = build.condition.words();
+        rows.extend((!message.is_empty()).then(|| field("message", &message)));
+    }
+    rows.extend(fields(build, link));
+    rows
 }
 
 /// Returns what is told of a build that the cluster has forgotten.
@@ -60,6 +74,7 @@ pub fn files(
         ("tag", image.then(|| of(&Build::tag)).flatten()),
         ("build-number", Some(version.build.clone())),
         ("build-name", of(&|build| Some(build.name.clone()))),
+        ("status", of(&|build| Some(build.state.word().to_owned()))),
         ("reason", of(&|build| Some(build.reasons.join(",")))),
         ("changes.json", of(&changes)),
         ("commit", of(&|build| build.origin.commit.clone())),
@@ -76,7 +91,7 @@ fn without_secrets(place: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kpack::fixtures::mk_build;
+    use crate::kpack::fixtures::{mk_build, mk_failed};
 
     #[test]
     fn the_files_name_the_image_as_a_rollout_takes_it() {
@@ -88,10 +103,19 @@ mod tests {
         assert_eq!(of("repository"), Some("r.example/app"));
         assert_eq!(of("digest"), Some(image.digest.as_str()));
         assert_eq!(
-            (of("build-number"), of("tag"), of("reason")),
-            (Some("4"), Some("latest"), Some("TRIGGER"))
+            (of("build-number"), of("tag"), of("reason"), of("status")),
+            (Some("4"), Some("latest"), Some("TRIGGER"), Some("succeeded"))
         );
         assert_eq!(of("build.json"), Some("{\n  \"a\": 1\n}"));
+    }
+
+    #[test]
+    fn a_build_that_failed_is_told_so_first() {
+        let fields = told(&mk_failed(4), "");
+        let rows: Vec<(&str, &str)> =
+            fields.iter().take(2).map(|it| (it.name.as_str(), it.value.as_str())).collect();
+        assert_eq!(rows, [("status", "failed"), ("message", "Failed: no")]);
+        assert_eq!(told(&mk_build(4), ""), super::fields(&mk_build(4), ""));
     }
 
     #[test]

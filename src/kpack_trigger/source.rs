@@ -41,10 +41,16 @@ cluster::with_cluster_keys! {
     }
 }
 
+/// Returns whether an Image that kpack can build may have this name.
+#[must_use]
+pub fn is_image_name(name: &str) -> bool {
+    cluster::is_name(name) && name.len() <= LONGEST_NAME
+}
+
 impl Source {
     /// Refuses names before they become part of a URL or a selector.
     pub(super) fn inspect(&self) -> Result<(), Wrong> {
-        if !cluster::is_name(&self.image) || self.image.len() > LONGEST_NAME {
+        if !is_image_name(&self.image) {
             return Err(Wrong::Name { key: "image", value: self.image.clone() });
         }
         match &self.namespace {

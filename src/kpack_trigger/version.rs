@@ -94,7 +94,7 @@ fn first_after(cursor: &Version, builds: &[Build]) -> Start {
     // All numbers are lower: they began anew, or the builds at the end were deleted by hand. The second
     // is so where the first build is long gone, or where nothing but the cursor's own build is missing.
     let mut numbers = own().filter_map(|(_, build)| build.number);
-    let (first, last) = (numbers.next(), numbers.last());
+    let (first, last) = (numbers.next(), numbers.next_back());
     let last = last.or(first).unwrap_or_default();
     if first == Some(1) && last + 1 < number { Start::Newest } else { Start::Index(builds.len()) }
 }

@@ -53,6 +53,16 @@ pub enum Wrong {
         /// The path.
         path: String,
     },
+    /// A file that no value is as long as.
+    #[error("`params.{key}` is the file `{path}`, which has more than {longest} bytes")]
+    Long {
+        /// The key.
+        key: &'static str,
+        /// The path.
+        path: String,
+        /// How many it may have.
+        longest: u64,
+    },
     /// A path that leads out of the step's directory.
     #[error("`params.{key}` is `{path}`, which is outside of the step's directory")]
     Outside {
@@ -147,7 +157,10 @@ impl Explain for Wrong {
             Self::Twice { key } => format!("remove `{key}`, or remove `{key}_file`"),
             Self::TwoSources { one, other } => format!("remove `{other}`, or remove `{one}`"),
             Self::Malformed { .. } | Self::Version { .. } => return None,
-            Self::EmptyFile { .. } => "let the step before write one line into it".to_owned(),
+            Self::Long { key: "create", .. } => "let it hold one Image and nothing else".to_owned(),
+            Self::Long { .. } | Self::EmptyFile { .. } => {
+                "let the step before write one line into it".to_owned()
+            }
             Self::Outside { .. } => "write it relative to the step: GET/FILE".to_owned(),
             Self::NoFile { .. } => {
                 "it is the name of a get or of a task's output, then the file in it: GET/FILE".to_owned()

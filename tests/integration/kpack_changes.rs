@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::apiserver::ApiServer;
 use crate::support::kpack::{
-    self, IMAGE, build, build_path, failed, published, put, put_in, run_build, succeeded, uid, wait_until,
+    self, BUILDS, IMAGE, build, build_path, failed, published, put, put_in, run_build, succeeded, uid,
+    wait_until,
 };
 use crate::support::toolkit::Toolkit;
 
@@ -57,6 +58,10 @@ fn a_revision_is_built_and_nothing_else_of_the_image_is_touched() {
     assert_eq!(writes.len(), 1, "{writes:?}");
     let patch: Value = serde_json::from_str(&writes[0].body).unwrap();
     assert!(patch["metadata"]["resourceVersion"].is_string() && patch["metadata"]["uid"].is_string());
+    // What is there at the last moment before the write is not what the write has made.
+    let seen: Vec<(String, String)> = server.seen().into_iter().map(|it| (it.method, it.path)).collect();
+    let at = seen.iter().position(|(method, _)| method == "PATCH").unwrap();
+    assert_eq!(seen[at - 1], ("GET".to_owned(), BUILDS.to_owned()));
 }
 
 #[test]
@@ -209,6 +214,7 @@ fn a_manifest_and_a_revision_are_one_write_and_none_when_they_are_put_again() {
     let outcome = put_in(&toolkit, &server, &params, obey(2));
     assert_eq!(outcome.json()["version"], version(2), "{outcome}");
     assert_eq!(spec(&server)["source"]["git"]["revision"], "abc123");
+    observe(&server, "True");
     let outcome = put_in(&toolkit, &server, &params, |_| {});
     assert_eq!(outcome.json()["version"], version(2), "{outcome}");
     assert!(outcome.stderr.contains("built already: build 2"), "{outcome}");
@@ -216,6 +222,7 @@ fn a_manifest_and_a_revision_are_one_write_and_none_when_they_are_put_again() {
     // The same where there is no Image yet.
     let server = kpack::server(0);
     server.remove(IMAGE);
+    server.put("/apis/kpack.io/v1alpha2/namespaces/shop/images/other", kpack::image());
     let outcome = put_in(&toolkit, &server, &params, |server| {
         wait_until(server, "the Image", |server| server.object(IMAGE).is_some());
         let mut made = succeeded(1, "CONFIG");

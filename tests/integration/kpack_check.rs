@@ -118,6 +118,29 @@ fn a_cluster_without_kpack_and_a_version_that_is_not_served_are_said() {
 }
 
 #[test]
+fn one_answer_that_fails_is_no_failure_of_a_check() {
+    let server = kpack::server(1);
+    let busy = (500, "InternalError", "etcdserver: request timed out");
+    server.script(Method::GET, BUILDS, busy, 2);
+    assert_eq!(check(&server, &json!({}), &Value::Null).json(), json!([version(1)]));
+    server.script(Method::GET, BUILDS, busy, 99);
+    let outcome = check(&server, &json!({}), &Value::Null);
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("etcdserver: request timed out"), "{outcome}");
+}
+
+#[test]
+fn a_cursor_that_failed_or_was_deleted_brings_no_older_build_back() {
+    let server = kpack::server(4);
+    server.put(&build_path(5), failed(5, "no"));
+    let cursor = json!({"build": "5", "uid": uid(5)});
+    assert_eq!(check(&server, &json!({}), &cursor).json(), json!([]));
+    server.remove(&build_path(5));
+    assert_eq!(check(&server, &json!({}), &cursor).json(), json!([]));
+    server.put(&build_path(6), succeeded(6, "COMMIT"));
+    assert_eq!(check(&server, &json!({}), &cursor).json(), json!([version(6)]));
+}
+
+#[test]
 fn rights_that_are_missing_are_named_with_the_role_that_has_them() {
     let server = kpack::server(1);
     let why = "builds.kpack.io is forbidden: User \"ci\" cannot list resource \"builds\"";

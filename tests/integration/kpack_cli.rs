@@ -60,6 +60,26 @@ fn a_build_that_is_only_asked_for_is_not_waited_for() {
 }
 
 #[test]
+fn a_build_that_is_asked_for_behind_another_one_is_left_to_come() {
+    let server = kpack::server(1);
+    server.put(&build_path(2), build(2, "COMMIT"));
+    let outcome = rollway(&server, &["build", "app", "--trigger"], |_| {});
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stderr.contains("not waiting: the build comes when build 2 has ended"), "{outcome}");
+}
+
+#[test]
+fn a_name_that_no_image_has_becomes_no_selector() {
+    let server = kpack::server(1);
+    for command in ["build", "builds", "log"] {
+        let outcome = rollway(&server, &[command, "a,b=c"], |_| {});
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+        assert!(outcome.stderr.contains("not a Kubernetes name of at most 63 characters"), "{outcome}");
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[test]
 fn builds_are_a_table() {
     let server = kpack::server(2);
     server.put(&build_path(3), failed(3, "no"));

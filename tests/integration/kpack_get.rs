@@ -131,6 +131,22 @@ fn a_log_that_is_gone_or_forbidden_is_said_and_is_no_failure() {
 }
 
 #[test]
+fn a_log_that_the_api_server_does_not_serve_is_said_and_is_no_failure() {
+    let server = kpack::server(1);
+    server.put(&pod_path(1), pod(1, STEPS.len()));
+    server.log(&pod_name(1), "prepare", &["cloned"]);
+    let busy = (500, "InternalError", "dial tcp 10.0.0.9:10250: connect: connection refused");
+    let builds = "/apis/kpack.io/v1alpha2/namespaces/shop/builds";
+    server.script(Method::GET, builds, (500, "InternalError", "etcdserver: request timed out"), 2);
+    server.script(Method::GET, &format!("{}/log", pod_path(1)), busy, 99);
+    let toolkit = Toolkit::new();
+    let outcome = get(&server, &toolkit, &version(1), &json!({"log": true}));
+    assert_eq!((outcome.code, read(&toolkit, "image")), (Some(0), published(1)), "{outcome}");
+    assert!(outcome.stderr.contains("the file `log` ends early, for the log cannot be read"), "{outcome}");
+    assert!(read(&toolkit, "log").contains("===> PREPARE"), "{outcome}");
+}
+
+#[test]
 fn a_failed_build_has_no_image_to_write() {
     let server = kpack::server(1);
     server.put(&build_path(2), failed(2, "no"));
@@ -139,6 +155,10 @@ fn a_failed_build_has_no_image_to_write() {
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert!(!toolkit.directory().join("out/image").exists());
     assert_eq!(read(&toolkit, "build-name"), "app-build-2");
+    assert_eq!(read(&toolkit, "status"), "failed");
+    let answer = outcome.json();
+    assert_eq!((field(&answer, "status"), field(&answer, "message")), (vec!["failed"], vec!["Failed: no"]));
+    assert!(outcome.stderr.contains("build 2 failed, and there is no image: Failed: no"), "{outcome}");
 }
 
 #[test]

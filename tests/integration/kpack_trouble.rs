@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::apiserver::{ApiServer, WATCHED};
 use crate::support::kpack::{
-    self, BUILDS, STEPS, build, build_path, pod, pod_path, published, put, run_build, succeeded, uid,
-    wait_for_trigger, wait_until,
+    self, BUILDS, STEPS, build, build_path, failed, pod, pod_path, pod_with, published, put, run_build,
+    succeeded, uid, wait_for_trigger, wait_until,
 };
 
 fn version(number: u64) -> Value {
@@ -73,4 +73,32 @@ fn a_verdict_that_a_silent_watch_does_not_tell_is_looked_for_once_the_pod_has_en
     });
     assert_eq!(outcome.json()["version"], version(2), "{outcome}");
     assert!(started.elapsed() < Duration::from_secs(30), "it was found by chance");
+}
+
+#[test]
+fn a_log_that_is_not_served_is_said_and_nobody_is_sent_to_it() {
+    let server = kpack::server(1);
+    let path = format!("{}/log", pod_path(2));
+    let why = "Get \"https://10.0.0.9:10250/containerLogs\": dial tcp 10.0.0.9:10250: connection refused";
+    server.script(Method::GET, &path, (500, "InternalError", why), 999);
+    let steps = ["build", "completion"];
+    let outcome = put(&server, &json!({"trigger": true}), |server| {
+        wait_for_trigger(server, 1);
+        server.put(&build_path(2), build(2, "TRIGGER"));
+        server.put(&pod_path(2), pod_with(2, &steps, 0, 0));
+        let tries = |server: &ApiServer| server.seen().iter().filter(|seen| seen.path == path).count();
+        wait_until(server, "some tries", |server| tries(server) > 3);
+        let mut ended = pod_with(2, &steps, 0, 51);
+        ended["status"]["phase"] = json!("Failed");
+        server.put(&pod_path(2), ended);
+        let why = "Error:  Container build terminated with error exit status 1";
+        server.put(&build_path(2), failed(2, why));
+    });
+    let told = outcome.stderr.matches("the log of this step cannot be read: ").count();
+    assert_eq!((outcome.code, told), (Some(1), 1), "{outcome}");
+    assert!(
+        outcome.stderr.contains("read the log with `kubectl logs app-build-2-build-pod -c build`"),
+        "{outcome}"
+    );
+    assert!(!outcome.stderr.contains("log above"), "{outcome}");
 }

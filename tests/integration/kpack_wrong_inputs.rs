@@ -144,6 +144,21 @@ fn puts() -> Vec<Wrong> {
             "write it for `kpack.io/v1alpha2`",
         ),
         params(
+            json!({"create": "elsewhere.yml"}),
+            "its namespace is `other`, and the Image's is `shop`",
+            "set `source.namespace` to `other`",
+        ),
+        params(
+            json!({"create": "two.yml"}),
+            "`params.create` is the file `two.yml`: line",
+            "it must be one YAML document: one Image",
+        ),
+        params(
+            json!({"revision_file": "long"}),
+            "`params.revision_file` is the file `long`, which has more than 4096 bytes",
+            "write one line into it",
+        ),
+        params(
             json!({"create": "moved.yml"}),
             "the tag of an Image cannot change",
             "another Image for another tag",
@@ -179,6 +194,9 @@ fn toolkit() -> Toolkit {
     };
     toolkit.file("empty", "\n");
     toolkit.file("two-lines", "https://me:cuckoo@git/a\nhttps://me:cuckoo@git/b\n");
+    toolkit.file("long", &"a".repeat(5_000));
+    toolkit.file("elsewhere.yml", &image("app", "  namespace: other\n"));
+    toolkit.file("two.yml", &format!("{}---\n{}", image("app", ""), image("app", "")));
     toolkit.file("deployment.yml", "kind: Deployment\n");
     toolkit.file("other.yml", &image("other", ""));
     let mark = format!("  annotations: {{{}: x}}\n", kpack::TRIGGER);

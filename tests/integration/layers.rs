@@ -82,9 +82,12 @@ fn is_pure_rollout(path: &str) -> bool {
 }
 
 fn is_pure_trigger(path: &str) -> bool {
-    ["version", "patch", "mine", "follow", "cause", "tail", "report", "record", "order", "manifest", "error"]
-        .iter()
-        .any(|module| is_in(path, &[&format!("kpack_trigger/{module}")]))
+    [
+        "version", "patch", "mine", "follow", "cause", "tail", "report", "record", "stage", "order",
+        "manifest", "error",
+    ]
+    .iter()
+    .any(|module| is_in(path, &[&format!("kpack_trigger/{module}")]))
 }
 
 /// Returns one line per broken rule.

@@ -30,6 +30,7 @@ mod image_digest_secrets;
 mod image_digest_tokens;
 mod image_digest_trust;
 mod image_digest_versions;
+mod kpack_aborts;
 mod kpack_changes;
 mod kpack_check;
 mod kpack_cli;

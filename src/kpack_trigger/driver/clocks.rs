@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::live::Live;
+use super::live::{Live, Needed};
 use super::run::{ANSWER, BLIND, Run};
 use crate::kpack::Build;
 use crate::kpack::steps::{Stuck, is_over};
@@ -38,7 +38,7 @@ impl Run<'_> {
         clocks: &mut Clocks,
         live: &mut Live,
     ) -> Result<(), Error> {
-        self.heed(live)?;
+        self.heed(live, Needed::Builds)?;
         let name = || build.name.clone();
         if live.is_blind && !std::mem::replace(&mut clocks.has_told_blind, true) {
             self.say("these credentials may not see pods: the build is waited for without its log");
@@ -54,13 +54,15 @@ impl Run<'_> {
         if self.started.elapsed() > self.order.timeout {
             let lack = stuck.map_or_else(|| build.condition.words(), |stuck| stuck.words().to_owned());
             let lack = if lack.is_empty() { "it runs".to_owned() } else { lack };
-            return Err(Error::Late { build: name(), seconds: self.order.timeout.as_secs(), lack });
+            let (image, seconds) = (self.place().image.clone(), self.order.timeout.as_secs());
+            return Err(Error::Late { image, build: name(), seconds, lack });
         }
         if let Some(lost) = live.lost().filter(|lost| lost.since.elapsed() > BLIND) {
             let (seconds, why) = (lost.since.elapsed().as_secs(), lost.error.to_string());
             let answer = tokio::time::timeout(ANSWER, live.refresh()).await;
             if !matches!(answer, Ok(Ok(()))) {
-                return Err(Error::Unknown { build: name(), seconds, why });
+                let (image, stage) = (self.place().image.clone(), self.stands_at());
+                return Err(Error::Unknown { image, seconds, why, stage });
             }
         }
         if clocks.is_overdue(own_pod(build, pods).is_some_and(is_over)) {
@@ -70,11 +72,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Ends the wait when a watch is refused that no verdict comes without.
-    pub(super) fn heed(&self, live: &mut Live) -> Result<(), Error> {
+    /// Ends the wait when a watch is refused that no answer comes without.
+    pub(super) fn heed(&self, live: &mut Live, needed: Needed) -> Result<(), Error> {
         let is_refused =
             |error: &_| !self.may_pass(error) && crate::cluster::Error::status(error) == Some(403);
-        live.give_up(is_refused).map_or(Ok(()), |error| Err(error.into()))
+        live.give_up(needed, is_refused).map_or(Ok(()), |error| Err(error.into()))
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::live::Live;
+use super::live::{Live, Needed};
 use super::run::{Run, TICK};
 use crate::cluster;
 use crate::kpack::{Build, Dialect, Image, Kind, State};
 use crate::kpack_trigger::mine::{Answer, Request, newest, pending};
-use crate::kpack_trigger::order::Order;
+use crate::kpack_trigger::order::{Order, Wait};
+use crate::kpack_trigger::stage::Stage;
 use crate::kpack_trigger::{Error, patch, report};
 
 /// How many writes may come too late before it gives up.
@@ -18,18 +19,18 @@ const QUIET: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long a watch may fail before what it told is not believed any more.
 const SIGHT: Duration = Duration::from_secs(2);
-/// How long a build that nobody waits for may take to begin.
+/// How long a build that is only asked for may take to begin.
 const BEGIN: Duration = Duration::from_secs(30);
 
 impl Run<'_> {
-    /// Makes the Image what is ordered; returns it, and whether it was written.
-    pub(super) async fn prepare(&self) -> Result<(Image, bool), Error> {
+    /// Makes the Image what is ordered; returns it, and, if it was written, the builds right before.
+    pub(super) async fn prepare(&self) -> Result<(Image, Option<Vec<Build>>), Error> {
         if let Some(manifest) = &self.order.manifest {
             manifest.inspect(self.dialect().await?, &self.place().cluster.namespace)?;
         }
-        let (image, changed) = self.write().await?;
+        let (image, before) = self.write().await?;
         self.tell(&report::warnings(&image));
-        Ok((image, changed))
+        Ok((image, before))
     }
 
     /// Settles on the version to speak in, before the first write.
@@ -43,24 +44,28 @@ impl Run<'_> {
 
     /// Patches the Image, on what is there at that very moment. It is one patch, whatever is in it:
     /// kpack may build whatever it sees in between.
-    async fn write(&self) -> Result<(Image, bool), Error> {
+    async fn write(&self) -> Result<(Image, Option<Vec<Build>>), Error> {
         let Order { manifest, changes, .. } = self.order;
         for _ in 0..RACES {
             let image = match self.patient(async || self.place().image().await).await {
                 Err(error) if error.is_no_image() => match self.make(error).await? {
-                    Some(image) => return Ok((image, true)),
+                    Some((image, before)) => return Ok((image, Some(before))),
                     None => continue,
                 },
                 image => image?,
             };
             let patch = patch::image(&image, self.place().dialect(), manifest.as_ref(), changes)?;
-            let Some(patch) = patch else { return Ok((image, false)) };
+            let Some(patch) = patch else { return Ok((image, None)) };
+            let before = self.before().await?;
             self.say(&format!("changes {} of the Image `{}`", patch::words(&patch), image.name));
             let patched = self.patient(async || {
                 self.place().patch(Kind::Image, &image.name, &patch).await.map_err(Error::from)
             });
             match patched.await {
-                Ok(object) => return Ok((Image::of(&object, self.place().dialect()), true)),
+                Ok(object) => {
+                    self.stage(Stage::Changed);
+                    return Ok((Image::of(&object, self.place().dialect()), Some(before)));
+                }
                 Err(Error::Cluster(error)) if lost_race(&error) => {
                     self.say("  somebody changed it meanwhile: once more");
                 }
@@ -70,15 +75,26 @@ impl Run<'_> {
         Err(Error::Races { image: self.place().image.clone(), times: RACES })
     }
 
-    /// Makes the Image that is `missing`, where the order has one; `None` when somebody else just did.
-    async fn make(&self, missing: Error) -> Result<Option<Image>, Error> {
+    /// Lists the builds right before a write: not every kpack tells which state a build is of, and one
+    /// that began before the write is of the state before.
+    async fn before(&self) -> Result<Vec<Build>, Error> {
+        let before = self.patient(async || self.place().builds().await).await?;
+        self.stage(Stage::Changing);
+        Ok(before)
+    }
+
+    /// Makes the Image that is `missing`, where the order has one, and returns it with the builds right
+    /// before; `None` when somebody else just did.
+    async fn make(&self, missing: Error) -> Result<Option<(Image, Vec<Build>)>, Error> {
         let Some(manifest) = &self.order.manifest else { return Err(missing) };
         let (place, changes) = (self.place(), &self.order.changes);
         let object = patch::made(&place.image, place.dialect(), manifest, changes)?;
+        let before = self.before().await?;
         match self.patient(async || place.create(object.clone()).await.map_err(Error::from)).await {
             Ok(image) => {
+                self.stage(Stage::Changed);
                 self.say(&format!("made the Image `{}` from {}", image.name, manifest.path));
-                Ok(Some(image))
+                Ok(Some((image, before)))
             }
             Err(Error::Cluster(error)) if error.status() == Some(409) => Ok(None),
             Err(error) => Err(error),
@@ -88,7 +104,6 @@ impl Run<'_> {
     /// Waits until the build that was asked for has begun, and asks for it where kpack has to be told.
     pub(super) async fn find(&self, request: &Request, live: &mut Live) -> Result<Build, Error> {
         let mut asking = Asking::default();
-        self.stage("the Image is as it was ordered, and its build has not begun");
         let mut picture = self.look().await?;
         loop {
             let (image, builds) = &picture;
@@ -113,11 +128,14 @@ impl Run<'_> {
                 }
                 Answer::Wait => asking.quiet = None,
             }
+            if request.is_trigger() {
+                self.tell_shared(image, builds, &mut asking);
+            }
             self.tell_pending(image, builds, &mut asking);
             if let Some(queued) = self.is_late(image, builds)? {
                 return Ok(queued);
             }
-            self.heed(live)?;
+            self.heed(live, Needed::Both)?;
             live.changed(TICK).await;
             picture = self.picture(request, live).await?;
         }
@@ -143,6 +161,8 @@ impl Run<'_> {
         }
         let value = format!("{} at {}", self.order.asker(), k8s_openapi::jiff::Timestamp::now());
         let patch = patch::trigger(newest, self.place().dialect(), &value);
+        let stage = self.stands_at();
+        self.stage(Stage::Asking);
         let patched = self.patient(async || {
             self.place().patch(Kind::Build, &newest.name, &patch).await.map_err(Error::from)
         });
@@ -151,11 +171,14 @@ impl Run<'_> {
                 asking.has_asked = true;
                 asking.mark = (newest.uid.clone(), value);
                 self.say(&report::asks(newest));
-                self.stage("a build was asked for and has not begun: kpack makes it all the same");
+                self.stage(Stage::Asked);
                 Ok(())
             }
             // It was deleted, or deleted and made again.
-            Err(Error::Cluster(error)) if error.status() == Some(404) || lost_race(&error) => Ok(()),
+            Err(Error::Cluster(error)) if error.status() == Some(404) || lost_race(&error) => {
+                self.stage(stage);
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -171,18 +194,24 @@ impl Run<'_> {
         }
     }
 
-    /// Says whom the build is shared with, and what is waited for, when that lasts.
-    fn tell_pending(&self, image: &Image, builds: &[Build], asking: &mut Asking) {
+    /// Says whom the build is shared with when somebody else asked for it before.
+    fn tell_shared(&self, image: &Image, builds: &[Build], asking: &mut Asking) {
         if !asking.has_asked
             && !asking.has_told_shared
-            && self.order.trigger
             && let Some(newest) = newest(image, builds)
             && let Some(value) = &newest.trigger
         {
             asking.has_told_shared = true;
             self.say(&report::coalesces(newest, value));
+            if self.stands_at() != Stage::Changed {
+                self.stage(Stage::Shared);
+            }
         }
-        let words = pending(image, builds);
+    }
+
+    /// Says what is waited for, when that lasts.
+    fn tell_pending(&self, image: &Image, builds: &[Build], asking: &mut Asking) {
+        let words = pending(image, builds, self.place().dialect());
         if asking.words != words {
             asking.words = words;
             asking.since = Some(Instant::now());
@@ -192,24 +221,25 @@ impl Run<'_> {
         }
     }
 
-    /// Ends the wait when it is over: for those who do not wait, with the build that runs before.
+    /// Ends the wait when it is over: for those who only ask, with the build that runs before.
     fn is_late(&self, image: &Image, builds: &[Build]) -> Result<Option<Build>, Error> {
         let passed = self.started.elapsed();
         let newest = newest(image, builds);
         let is_queued = newest.is_some_and(|build| {
             build.state == State::Running && (build.trigger.is_some() || !self.order.trigger)
         });
-        if !self.order.wait && is_queued {
+        if self.order.wait == Wait::Asked && is_queued {
             let newest = newest.cloned();
             let number = newest.as_ref().map(Build::number_text).unwrap_or_default();
             self.say(&format!("not waiting: the build comes when build {number} has ended"));
             return Ok(newest);
         }
-        let limit = if self.order.wait { self.order.timeout } else { self.order.timeout.min(BEGIN) };
+        let is_patient = self.order.wait != Wait::Asked;
+        let limit = if is_patient { self.order.timeout } else { self.order.timeout.min(BEGIN) };
         if passed < limit {
             return Ok(None);
         }
-        let why = pending(image, builds);
+        let why = pending(image, builds, self.place().dialect());
         Err(Error::NotBegun { image: image.name.clone(), seconds: limit.as_secs(), why })
     }
 

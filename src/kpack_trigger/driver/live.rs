@@ -22,6 +22,15 @@ enum Seen {
     Pod(Box<Result<Event<Pod>, cluster::Error>>),
 }
 
+/// Which watches an answer comes by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needed {
+    /// That of the builds, for a verdict.
+    Builds,
+    /// That of the Image too, for a build that has not begun.
+    Both,
+}
+
 /// Since when a watch fails, and with what.
 pub(super) struct Lost {
     pub(super) since: Instant,
@@ -106,10 +115,17 @@ impl Live {
         self.lost.iter().flatten().min_by_key(|lost| lost.since)
     }
 
-    /// Gives up on a watch that fails with what `is_final` says no time mends; returns its error.
-    pub(super) fn give_up(&mut self, is_final: impl Fn(&cluster::Error) -> bool) -> Option<cluster::Error> {
+    /// Gives up on a watch that is needed and fails with what `is_final` says no time mends; returns its
+    /// error.
+    pub(super) fn give_up(
+        &mut self,
+        needed: Needed,
+        is_final: impl Fn(&cluster::Error) -> bool,
+    ) -> Option<cluster::Error> {
+        let [image, build] = &mut self.lost;
         let refused = |lost: &mut Lost| is_final(&lost.error);
-        self.lost.iter_mut().find_map(|lost| lost.take_if(refused)).map(|lost| lost.error)
+        let of_image = image.take_if(|lost| needed == Needed::Both && refused(lost));
+        of_image.or_else(|| build.take_if(refused)).map(|lost| lost.error)
     }
 
     /// Lists the builds, and takes the list for what there is, whatever the watch has told.

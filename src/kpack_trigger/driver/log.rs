@@ -4,8 +4,9 @@ use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 
-use super::Place;
+use super::{Place, pause, steady};
 use crate::cluster;
+use crate::failure::chain;
 use crate::kpack::Build;
 use crate::kpack::steps::{Progress, steps};
 use crate::kpack_trigger::Error;
@@ -19,7 +20,7 @@ const LONGEST_LINE: usize = 64 * 1024;
 const TRIES: u32 = 5;
 
 /// How much of a finished build's log could be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// All of it.
     All,
@@ -27,6 +28,8 @@ pub enum Written {
     NoPod,
     /// None: the credentials may not read it.
     Denied,
+    /// As far as the API server served it, and why not further.
+    Broken(String),
 }
 
 /// How one reading of a log ended.
@@ -43,34 +46,33 @@ pub(super) enum Read {
 
 impl Place {
     /// Writes the log of all steps of a build, as far as they have run.
-    ///
-    /// # Errors
-    ///
-    /// When the API server does not answer.
-    pub async fn write_log(
-        &self,
-        build: &Build,
-        sink: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Written, Error> {
-        let pods = match self.pods().await {
-            Err(error) if error.status() == Some(403) => return Ok(Written::Denied),
-            pods => pods?,
+    pub async fn write_log(&self, build: &Build, sink: &mut (dyn FnMut(&str) + Send)) -> Written {
+        let pods = match steady(async || self.pods().await.map_err(Error::from)).await {
+            Err(Error::Cluster(error)) if error.status() == Some(403) => return Written::Denied,
+            Err(error) => return Written::Broken(chain(&error)),
+            Ok(pods) => pods,
         };
-        let Some(pod) = own_pod(build, &pods) else { return Ok(Written::NoPod) };
+        let Some(pod) = own_pod(build, &pods) else { return Written::NoPod };
         for step in steps(pod).iter().filter(|step| !matches!(step.progress, Progress::Waiting { .. })) {
             sink(&heading(&step.name));
             let mut position = Position::default();
             let mut tries = 0;
             loop {
                 match self.read_log(pod, &step.name, &mut position, sink).await {
-                    Ok(Read::Denied) => return Ok(Written::Denied),
+                    Ok(Read::Denied) => return Written::Denied,
                     Ok(_) => break,
-                    Err(error) if tries == TRIES => return Err(error.into()),
-                    Err(_) => tries += 1,
+                    Err(error) if tries == TRIES => return Written::Broken(chain(&error)),
+                    Err(error) => {
+                        tries += 1;
+                        // One that was cut is served.
+                        if error.is_transient() {
+                            tokio::time::sleep(pause(&error)).await;
+                        }
+                    }
                 }
             }
         }
-        Ok(Written::All)
+        Written::All
     }
 
     /// Reads what there is of a container's log after `position`, without waiting for more.

@@ -17,7 +17,8 @@ use crate::kpack::{Build, Image};
 use crate::kpack_trigger::cause::{Class, explain};
 use crate::kpack_trigger::follow::{Standing, own_pod, standing};
 use crate::kpack_trigger::mine::{Begin, Request, begin, newest};
-use crate::kpack_trigger::order::Order;
+use crate::kpack_trigger::order::{Order, Wait};
+use crate::kpack_trigger::stage::Stage;
 use crate::kpack_trigger::{Error, report};
 
 /// How long to wait for news before clocks are looked at.
@@ -31,7 +32,10 @@ pub(super) const ANSWER: Duration = Duration::from_secs(15);
 const WARMING: Duration = Duration::from_secs(30);
 /// How long a pause a build that the infrastructure failed gets.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long the last lines of a step may take to be fetched.
+/// How long all that is told after the verdict may take to be fetched: the pod, the rest of the log, the
+/// last lines of a step.
+const REST: Duration = Duration::from_millis(1_700);
+/// How much of that each answer of the API server may take.
 const TAIL: Duration = Duration::from_millis(400);
 
 /// Has a build made as ordered.
@@ -56,15 +60,14 @@ pub(super) struct Run<'a> {
     pub(super) order: &'a Order,
     pub(super) started: Instant,
     /// What is left behind if it ends now.
-    stage: Mutex<String>,
+    stage: Mutex<Stage>,
     /// When the API server last gave no answer.
     troubled: Mutex<Option<Instant>>,
 }
 
 impl<'a> Run<'a> {
     fn new(site: &'a Site<'a>, order: &'a Order) -> Self {
-        let stage = Mutex::new("nothing was asked for".to_owned());
-        Self { site, order, started: Instant::now(), stage, troubled: Mutex::default() }
+        Self { site, order, started: Instant::now(), stage: Mutex::default(), troubled: Mutex::default() }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -81,8 +84,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn stage(&self, words: &str) {
-        words.clone_into(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn stage(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    pub(super) fn stands_at(&self) -> Stage {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn or_interrupted(&self, work: impl Future<Output = Result<Build, Error>>) -> Result<Build, Error> {
@@ -92,18 +99,19 @@ impl<'a> Run<'a> {
         futures::select_biased! {
             result = work => result,
             () = interrupted => {
-                let state = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Err(Error::Interrupted { state })
+                Err(Error::Interrupted { image: self.place().image.clone(), stage: self.stands_at() })
             }
         }
     }
 
     async fn whole(&self) -> Result<Build, Error> {
+        let (image, before) = self.prepare().await?;
         // A build that begins right after the write is ours: what was there is told by a list from before.
-        let before = self.patient(async || self.place().builds().await).await?;
-        let (image, changed) = self.prepare().await?;
-        let builds =
-            if changed { before } else { self.patient(async || self.place().builds().await).await? };
+        let changed = before.is_some();
+        let builds = match before {
+            Some(before) => before,
+            None => self.patient(async || self.place().builds().await).await?,
+        };
         let mut live = Live::start(self.place());
         let mut build = match begin(&image, &builds, changed, self.order.trigger) {
             Begin::Done(build) => {
@@ -115,9 +123,14 @@ impl<'a> Run<'a> {
                 self.tell(&report::found(&build, false));
                 *build
             }
-            Begin::Ask(request) => self.find(&request, &mut live).await?,
+            Begin::Ask(request) => {
+                if !changed && !self.order.trigger {
+                    self.stage(Stage::Unchanged);
+                }
+                self.find(&request, &mut live).await?
+            }
         };
-        if !self.order.wait {
+        if self.order.wait != Wait::Verdict {
             return Ok(build);
         }
         for retries in 0.. {
@@ -131,6 +144,7 @@ impl<'a> Run<'a> {
                 return Err(error);
             }
             self.say(&format!("retry {} of {}: {}", retries + 1, self.order.retry, chain(&error)));
+            self.stage(Stage::Failed(ended.name.clone()));
             tokio::time::sleep(PAUSE).await;
             build = self.again(&ended, &mut live).await?;
         }
@@ -154,7 +168,7 @@ impl<'a> Run<'a> {
 
     /// Follows a build to its verdict.
     async fn follow(&self, build: &Build, live: &mut Live) -> Result<Verdict, Error> {
-        self.stage(&format!("build `{}` goes on in the cluster", build.name));
+        self.stage(Stage::Running(build.name.clone()));
         let mut streamer = self.order.logs.then(|| Streamer::start(self.place(), self.site.log));
         let mut clocks = Clocks::default();
         let mut latest = build.clone();
@@ -169,16 +183,18 @@ impl<'a> Run<'a> {
             match standing(&latest, &known, &pods) {
                 Standing::Running(build) => latest = *build,
                 Standing::Succeeded(build) => {
+                    let end = Instant::now() + REST;
                     if let Some(streamer) = &mut streamer {
                         streamer.show(self.pod_of(&build, pod).await.as_ref());
-                        streamer.finish().await;
+                        streamer.finish(end).await;
                     }
                     self.say(&report::success(&build));
                     return Ok(Ok(*build));
                 }
                 Standing::Failed(build) => {
+                    let end = Instant::now() + REST;
                     let pod = self.pod_of(&build, pod).await;
-                    let error = self.failed(&build, pod.as_ref(), streamer).await;
+                    let error = self.failed(&build, pod.as_ref(), streamer, end).await;
                     return Ok(Err((build, error)));
                 }
                 Standing::Phantom(_) | Standing::Deleted { .. } => {
@@ -202,22 +218,32 @@ impl<'a> Run<'a> {
     }
 
     /// Tells a failure: the rest of the log, then the step, its last lines, and what to do.
-    async fn failed(&self, build: &Build, pod: Option<&Pod>, streamer: Option<Streamer>) -> Error {
+    async fn failed(
+        &self,
+        build: &Build,
+        pod: Option<&Pod>,
+        streamer: Option<Streamer>,
+        end: Instant,
+    ) -> Error {
         let mut kept = None;
-        let cause = explain(build, pod);
+        let mut cause = explain(build, pod);
         if let Some(mut streamer) = streamer {
             streamer.show(pod);
             // A log that lags behind does not have its last lines yet.
-            let is_whole = streamer.finish().await;
+            let is_whole = streamer.finish(end.checked_sub(TAIL).unwrap_or(end)).await;
             kept = cause.step.as_deref().filter(|_| is_whole).and_then(|step| streamer.tail_of(step));
         }
         let tail = match (kept, &cause.step, &build.pod) {
             (Some(lines), ..) => lines,
             (None, Some(step), Some(pod)) => {
-                tokio::time::timeout(TAIL, self.place().tail(pod, step)).await.unwrap_or_default()
+                let left = end.saturating_duration_since(Instant::now());
+                tokio::time::timeout(left, self.place().tail(pod, step)).await.unwrap_or_default()
             }
             _ => Vec::new(),
         };
+        if tail.is_empty() {
+            cause = cause.without_log(build);
+        }
         self.tell(&report::failure(build, &cause, &tail));
         Error::Failed { build: build.name.clone(), cause: Box::new(cause) }
     }
@@ -267,8 +293,8 @@ impl<'a> Run<'a> {
                 Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
             };
             if started.elapsed() > BLIND {
-                let build = self.place().image.clone();
-                return Err(Error::Unknown { build, seconds: started.elapsed().as_secs(), why });
+                let (seconds, state) = (started.elapsed().as_secs(), self.stands_at());
+                return Err(Error::Unknown { image: self.place().image.clone(), seconds, why, stage: state });
             }
             tokio::time::sleep(TICK).await;
         }

@@ -2,7 +2,7 @@
 //! keeps the last lines of the step, for the story of a failure, and nothing else.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
@@ -10,15 +10,18 @@ use tokio::task::JoinHandle;
 
 use super::Place;
 use super::log::Read;
+use crate::cluster;
 use crate::kpack::steps::{Progress, Step, is_over, steps};
 use crate::kpack_trigger::report::heading;
 use crate::kpack_trigger::tail::{Position, Tail};
 use crate::log::Log;
 
-/// How long the log may go on after the verdict.
-const DRAIN: Duration = Duration::from_millis(1_600);
 /// How long to wait for news of the pod before a connection that ended is made again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often a log may not be served before that is said.
+const UNREADABLE: u32 = 3;
+/// How long to wait before it is said.
+const SOON: Duration = Duration::from_millis(200);
 
 /// A log that is being streamed; dropping it ends that.
 pub(super) struct Streamer {
@@ -56,9 +59,9 @@ impl Streamer {
         }
     }
 
-    /// Lets the rest of the log come, for a moment; returns whether it came.
-    pub(super) async fn finish(&mut self) -> bool {
-        tokio::time::timeout(DRAIN, &mut self.task).await.is_ok()
+    /// Lets the rest of the log come, until then; returns whether it came.
+    pub(super) async fn finish(&mut self, end: Instant) -> bool {
+        tokio::time::timeout(end.saturating_duration_since(Instant::now()), &mut self.task).await.is_ok()
     }
 
     /// Returns the last lines of `step`, if it is the one that ran last.
@@ -111,7 +114,7 @@ impl Reader {
             log.line(line);
             tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         };
-        let mut position = Position::default();
+        let (mut position, mut failures) = (Position::default(), 0);
         loop {
             let has_ended = self.has_ended(&step.name);
             let read = if has_ended {
@@ -124,7 +127,22 @@ impl Reader {
                 Ok(Read::Gone) => return true,
                 // What was read after the container's end is all there is.
                 Ok(Read::End) if has_ended => return true,
-                Ok(Read::End | Read::NotYet) | Err(_) => {}
+                Ok(Read::End | Read::NotYet) => failures = 0,
+                // One that was cut was served.
+                Err(cluster::Error::Unexpected { .. }) => {}
+                Err(error) => {
+                    failures += 1;
+                    if failures == UNREADABLE {
+                        self.log.line(format!("the log of this step cannot be read: {error}"));
+                    }
+                    if failures >= UNREADABLE && has_ended {
+                        return true;
+                    }
+                    tokio::time::sleep(SOON).await;
+                    if failures < UNREADABLE {
+                        continue;
+                    }
+                }
             }
             // The connection ends with the container, or was cut: the pod will say which.
             if !self.has_ended(&step.name) {

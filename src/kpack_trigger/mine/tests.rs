@@ -158,15 +158,46 @@ fn a_put_that_is_run_again_joins_what_the_first_one_began() {
 #[test]
 fn what_is_waited_for_is_said() {
     assert_eq!(
-        pending(&mk_image(), &[mk_running(4)]),
+        pending(&mk_image(), &[mk_running(4)], Dialect::V1Alpha2),
         "build 4 runs, and the next one begins when it has ended"
     );
     let missing = recorded("fail-nobuilder");
-    assert!(pending(&missing.image(), &[]).contains("BuilderNotFound: Error: Unable to find builder 'nope'"));
+    assert!(
+        pending(&missing.image(), &[], Dialect::V1Alpha2)
+            .contains("BuilderNotFound: Error: Unable to find builder 'nope'")
+    );
     let mut image = mk_image();
     image.generation = 2;
-    assert!(pending(&image, &[mk_build(1)]).contains("has not seen the change"));
-    assert!(pending(&mk_image(), &[mk_build(1)]).contains("has not made the build"));
+    assert!(pending(&image, &[mk_build(1)], Dialect::V1Alpha2).contains("has not seen the change"));
+    assert!(pending(&mk_image(), &[mk_build(1)], Dialect::V1Alpha2).contains("has not made the build"));
+}
+
+#[test]
+fn the_oldest_kpack_is_not_waited_for_without_its_reason() {
+    let builds = [marked(mk_build(1))];
+    let said = pending(&mk_image(), &builds, Dialect::Pivotal);
+    assert!(said.contains("a kpack before 0.0.7 knows no trigger"), "{said}");
+    for (builds, dialect) in [(&builds, Dialect::V1Alpha2), (&[mk_build(1)], Dialect::Pivotal)] {
+        assert!(!pending(&mk_image(), builds, dialect).contains("0.0.7"));
+    }
+}
+
+#[test]
+fn a_build_that_does_not_tell_its_generation_counts_for_an_image_that_is_settled_alone() {
+    let untold = |mut build: Build| {
+        build.generation = None;
+        build
+    };
+    let begun = |image: &Image, build: Build| match begin(image, &[untold(build)], false, false) {
+        Begin::Join(_) => "join",
+        Begin::Done(_) => "done",
+        Begin::Ask(_) => "ask",
+    };
+    let mut unsettled = mk_image();
+    unsettled.ready.status = "Unknown".to_owned();
+    assert_eq!(begun(&mk_image(), mk_build(2)), "done");
+    assert_eq!(begun(&unsettled, mk_build(2)), "ask");
+    assert_eq!(begun(&unsettled, mk_running(2)), "ask");
 }
 
 #[test]
