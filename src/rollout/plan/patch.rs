@@ -235,6 +235,8 @@ pub fn undo(snapshot: &Snapshot, journal: &Journal, way: Way) -> Operations {
         (TAG, None),
         (PREVIOUS, Some(back.previous)),
     ];
+    // By this word a look tells a way back, also where no history is left to close.
+    pairs.push((OUTCOME, Some(Ending::RolledBack.word().to_owned())));
     pairs.extend(ended(snapshot, &journal.image, Ending::RolledBack));
     operations.extend(annotate(snapshot, &pairs));
     operations

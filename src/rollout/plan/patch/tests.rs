@@ -272,6 +272,16 @@ fn a_note_does_not_reopen_a_journal_that_was_closed_since_it_was_read() {
 }
 
 #[test]
+fn a_way_back_is_told_by_its_word_though_the_history_is_gone() {
+    let mut snapshot = written(Way::Rolling);
+    let journal = snapshot.journal().unwrap();
+    snapshot.deployment.metadata.annotations.as_mut().unwrap().remove(HISTORY);
+    let back = after(&snapshot, &undo(&snapshot, &journal, Way::Rolling));
+    let word = annotation(&back.deployment.metadata, OUTCOME).unwrap();
+    assert_eq!(word, Ending::RolledBack.word());
+}
+
+#[test]
 fn going_back_to_a_tag_leaves_no_digest() {
     let snapshot = written(Way::Detached);
     let journal = Journal { previous: "registry/app:1".to_owned(), ..snapshot.journal().unwrap() };
