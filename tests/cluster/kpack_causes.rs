@@ -43,13 +43,14 @@ impl Yard {
         [&status["latestImage"], &status["stack"]["runImage"]].map(|it| it.as_str().unwrap().to_owned())
     }
 
-    /// Asks for a build with the rights of a service account that has those to trigger, and `more`.
-    async fn put_as(&self, name: &str, more: Value) -> Ended {
+    /// Asks for a build of `app` with the rights of a service account that has those to trigger, and `more`.
+    pub(crate) async fn put_as(&self, name: &str, more: &[Value]) -> Ended {
         let api = "rbac.authorization.k8s.io";
-        let mut rules = vec![
-            json!({"apiGroups": ["kpack.io"], "resources": ["images", "builds"], "verbs": ["get", "list", "watch", "patch"]}),
-        ];
-        rules.extend(more.as_array().cloned().unwrap_or_default());
+        let kpack = json!([
+            {"apiGroups": ["kpack.io"], "resources": ["images"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["kpack.io"], "resources": ["builds"], "verbs": ["get", "list", "watch", "patch"]},
+        ]);
+        let rules = [kpack.as_array().unwrap(), more].concat();
         let metadata = json!({"name": name});
         let parameters = PostParams::default();
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), &self.namespace);
@@ -154,8 +155,8 @@ async fn kpack_versions_with_one_digest_are_two_and_pruned_ones_are_still_fetche
 async fn kpack_builds_are_followed_without_logs_and_while_the_api_server_starts_again() {
     let yard = Yard::open().await;
     yard.built("app", json!({"build": sleeping(5)})).await;
-    let pods = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]);
-    let ended = yard.put_as("sees-pods", pods).await;
+    let pods = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]});
+    let ended = yard.put_as("sees-pods", &[pods]).await;
     assert_eq!(version(&ended)["build"], "2");
     assert_says(&ended, &["these credentials may not read logs (pods/log)"]);
     let mut put = yard.start("app", json!({"trigger": true})).await;

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::kpack_yard::{KPACK_TRIGGER, Yard, assert_says, condition, sleeping, version};
@@ -169,26 +167,14 @@ async fn kpack_is_asked_with_few_rights_and_through_an_api_server_that_goes_away
     let yard = Yard::open().await;
     yard.built("app", json!({"build": sleeping(5)})).await;
     // The rights to trigger, without those to see pods and logs.
-    let token = yard.token().await;
-    let mut source = yard.source("app");
-    let kubeconfig: Value = serde_saphyr::from_str(&yard.world.kubeconfig).unwrap();
-    let cluster = &kubeconfig["clusters"][0]["cluster"];
-    let authority = cluster["certificate-authority-data"].clone();
-    source.as_object_mut().unwrap().remove("kubeconfig");
-    source["token"] = token.into();
-    source["server"] = cluster["server"].clone();
-    source["certificate_authority"] = authority;
-    let ended = Put::start(KPACK_TRIGGER, "out", json!({"source": source, "params": {"trigger": true}}))
-        .await
-        .end()
-        .await;
+    let ended = yard.put_as("triggers", &[]).await;
     assert_eq!(version(&ended)["build"], "2");
     assert_says(&ended, &["these credentials may not see pods"]);
     // The API server goes away in mid build, and comes back.
     let proxy = Proxy::start(yard.world.api()).await;
     let mut source = yard.source("app");
     let address = format!("https://127.0.0.1:{}", proxy.port);
-    let text = yard.world.kubeconfig.replace(cluster["server"].as_str().unwrap(), &address);
+    let text = yard.world.kubeconfig.replace(&format!("https://{}", yard.world.api()), &address);
     source["kubeconfig"] = text.into();
     let mut put =
         Put::start(KPACK_TRIGGER, "out", json!({"source": source, "params": {"trigger": true}})).await;
@@ -202,31 +188,4 @@ async fn kpack_is_asked_with_few_rights_and_through_an_api_server_that_goes_away
     let lines: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("---> Lab Java")).collect();
     assert_eq!(lines.len(), 1, "a line was lost, or came twice: {ended:#?}");
     yard.close().await;
-}
-
-impl Yard {
-    /// Returns a token that may trigger and nothing else.
-    async fn token(&self) -> String {
-        let role = json!({"metadata": {"name": "trigger-only"}, "rules": [
-            {"apiGroups": ["kpack.io"], "resources": ["images"], "verbs": ["get", "list", "watch"]},
-            {"apiGroups": ["kpack.io"], "resources": ["builds"], "verbs": ["get", "list", "watch", "patch"]}]});
-        let roles: Api<ClusterRole> = Api::all(self.client());
-        let mut object = role;
-        object["apiVersion"] = "rbac.authorization.k8s.io/v1".into();
-        object["kind"] = "ClusterRole".into();
-        roles
-            .patch("trigger-only", &PatchParams::apply("test").force(), &Patch::Apply(&object))
-            .await
-            .unwrap();
-        let binding = json!({"metadata": {"name": "trigger-only"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "trigger-only"},
-            "subjects": [{"kind": "ServiceAccount", "name": "builder", "namespace": self.namespace}]});
-        let bindings: Api<RoleBinding> = Api::namespaced(self.client(), &self.namespace);
-        bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), &self.namespace);
-        let request = serde_json::from_value(json!({"spec": {"audiences": []}})).unwrap();
-        let answer =
-            accounts.create_token_request("builder", &PostParams::default(), &request).await.unwrap();
-        answer.status.unwrap().token
-    }
 }
