@@ -22,8 +22,11 @@ pub fn read(text: &str) -> Result<Value, Error> {
     serde_saphyr::from_str(text).map_err(|error| {
         let place = error.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
         let place = place.unwrap_or_else(|| "the document".to_owned());
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default().replace(&format!(" at {place}"), "");
+        // The library's other words are for those who call it.
+        let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        let message = message.lines().next().unwrap_or_default();
+        // It may say the place once more.
+        let message = message.split(" at line ").next().unwrap_or_default();
         Error { reason: format!("{place}: {message}") }
     })
 }
@@ -46,6 +49,8 @@ mod tests {
         let error = read("a: 1\npassword: hunter2\nb: [\n").unwrap_err().to_string();
         assert!(error.starts_with("line ") && !error.contains("hunter2"), "{error}");
         let duplicate = read("a: 1\na: 2\n").unwrap_err().to_string();
-        assert!(duplicate.contains("duplicate"), "{duplicate}");
+        assert!(duplicate.contains("duplicate") && !duplicate.contains("Policy"), "{duplicate}");
+        let several = read("a: 1\n---\nb: 2\n").unwrap_err().to_string();
+        assert!(!several.contains("from_"), "{several}");
     }
 }
