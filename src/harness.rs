@@ -13,7 +13,6 @@ pub mod process;
 pub mod program;
 pub mod tree;
 pub mod verdict;
-pub mod yaml;
 
 use std::path::PathBuf;
 

@@ -31,3 +31,4 @@ pub mod probe;
 pub mod registry;
 pub mod rollout;
 pub mod unpack;
+pub mod yaml;

@@ -12,9 +12,9 @@ use super::output::{Output, OutputArgs, short, table};
 use crate::concourse::request;
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::harness::yaml;
 use crate::image_digest::{Detail, Report, Source, Version, look};
 use crate::registry::{self, Ambient, Client};
+use crate::yaml;
 
 /// Print the digest that a tag points at, or that a check would find, as `repository@sha256:…`
 #[derive(clap::Args)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::concourse::request;
 use crate::exit::Code;
 use crate::failure::Explain;
-use crate::harness::yaml;
+use crate::yaml;
 
 /// A value that cannot be used. It is not repeated: an address in it may have a password.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use crate::failure::Explain;
-use crate::harness::yaml;
+use crate::yaml;
 
 pub mod book;
 pub mod build;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Wrong;
 use crate::kpack::Dialect;
+use crate::yaml;
 
 /// An Image as somebody wrote it.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,12 +33,7 @@ impl Manifest {
         let document: Value = serde_saphyr::from_str(text).map_err(|error| {
             let place = error.location();
             let line = place.map(|place| format!("line {}: ", place.line())).unwrap_or_default();
-            // The library's other words are for those who call it.
-            let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-            let message = message.lines().next().unwrap_or_default();
-            // It may say the place once more.
-            let message = message.split(" at line ").next().unwrap_or_default();
-            wrong(format!("{line}{message}"), "it must be one YAML document: one Image")
+            wrong(format!("{line}{}", yaml::words(&error)), "it must be one YAML document: one Image")
         })?;
         let word = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         if word("/kind") != "Image" {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value};
 
 use crate::concourse::AnyVersion;
-use crate::harness::yaml;
+use crate::yaml;
 
 /// Returns the object that `text` is or names; `name` is the flag, for errors.
 pub(super) fn object(name: &str, text: &str) -> anyhow::Result<Map<String, Value>> {

@@ -21,7 +21,7 @@ use crate::harness::pipeline::schedule::Mode;
 use crate::harness::pipeline::transcript::Event;
 use crate::harness::pipeline::variables::{Kind, Variables};
 use crate::harness::pipeline::{Config, Error, Plan, duration};
-use crate::harness::yaml;
+use crate::yaml;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -22,13 +22,18 @@ pub fn read(text: &str) -> Result<Value, Error> {
     serde_saphyr::from_str(text).map_err(|error| {
         let place = error.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
         let place = place.unwrap_or_else(|| "the document".to_owned());
-        // The library's other words are for those who call it.
-        let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-        let message = message.lines().next().unwrap_or_default();
-        // It may say the place once more.
-        let message = message.split(" at line ").next().unwrap_or_default();
-        Error { reason: format!("{place}: {message}") }
+        Error { reason: format!("{place}: {}", words(&error)) }
     })
+}
+
+/// Returns what is wrong, without the place and in words for the author of the text: the library's
+/// other words are for those who call it.
+#[must_use]
+pub fn words(error: &serde_saphyr::Error) -> String {
+    let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let message = message.lines().next().unwrap_or_default();
+    // It may say the place once more.
+    message.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
