@@ -14,6 +14,8 @@ pub use image::Image;
 
 use serde_json::Value;
 
+use crate::log::is_obeyed;
+
 /// Returns the text at `pointer`, unless it is empty or no text.
 fn text(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -62,7 +64,8 @@ impl Condition {
 /// Returns `text` with every run of white space as one space, and without what a terminal obeys.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| word.chars().filter(|c| !c.is_control()).collect());
+    let words =
+        text.split_whitespace().map(|word| word.chars().filter(|letter| !is_obeyed(*letter)).collect());
     words.filter(|word: &String| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -39,7 +39,9 @@ pub fn one_line(text: &str) -> String {
     plain(text).replace(['\n', '\t'], " ")
 }
 
-fn is_obeyed(letter: char) -> bool {
+/// Returns whether a terminal does something for the letter instead of showing it.
+#[must_use]
+pub fn is_obeyed(letter: char) -> bool {
     let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     letter.is_control() || turns
 }
