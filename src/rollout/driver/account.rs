@@ -71,12 +71,9 @@ impl Rollout<'_> {
 
     /// Returns how many pods run what was asked for, by their own runtime's word.
     fn proven(&self, look: &Snapshot) -> usize {
-        let pods = look.new_pods();
-        let proven = pods.iter().filter_map(|pod| look.running_digest(pod));
-        {
-            let known = self.identities(&self.order.image.to_string());
-            proven.filter(|digest| known.contains(digest)).count()
-        }
+        let (pods, known) = (look.new_pods(), self.identities(&self.order.image.to_string()));
+        let running = pods.iter().filter_map(|pod| look.running_digest(pod));
+        running.filter(|digest| known.contains(digest)).count()
     }
 
     /// Puts everything together.

@@ -68,9 +68,8 @@ impl Known {
 
     /// Returns which images of `goal` the registry is to be asked about now.
     fn open(&mut self, goal: &Goal, now: Instant) -> Vec<String> {
-        let images: BTreeSet<&String> =
-            goal.others.values().map(|part| &part.image).chain([&goal.image]).collect();
-        let open: Vec<String> = images.into_iter().filter(|it| !self.told.contains(*it)).cloned().collect();
+        let open: Vec<String> =
+            images(goal).into_iter().filter(|it| !self.told.contains(*it)).cloned().collect();
         if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < AGAIN) {
             return Vec::new();
         }
@@ -80,7 +79,7 @@ impl Known {
 
     /// Returns whether the registry has told of every image of `goal`.
     fn has_all(&self, goal: &Goal) -> bool {
-        goal.others.values().map(|part| &part.image).chain([&goal.image]).all(|it| self.told.contains(it))
+        images(goal).into_iter().all(|it| self.told.contains(it))
     }
 
     /// Returns whether a pod has run another image for so long that it is no moment between two looks.
@@ -100,6 +99,10 @@ impl Known {
             part.identities.extend(self.of(&part.image));
         }
     }
+}
+
+fn images(goal: &Goal) -> BTreeSet<&String> {
+    goal.others.values().map(|part| &part.image).chain([&goal.image]).collect()
 }
 
 impl Rollout<'_> {
