@@ -126,9 +126,7 @@ async fn kpack_images_that_are_changed_made_and_deleted_are_followed_by_what_the
     assert_says(&tagged, &["kpack builds nothing for that"]);
     // Made anew: numbers begin again, and check goes on.
     let before = version(&changed);
-    yard.api("Image").delete(long, &DeleteParams::foreground()).await.unwrap();
-    yard.until("an end", "Image", long, Value::is_null).await;
-    yard.until_no_pods().await;
+    yard.delete(long).await;
     assert_eq!(yard.check(long, &before).await, json!([]));
     yard.built(long, json!({"build": sleeping(1)})).await;
     // Build 1 alone may be what is left when somebody deletes build 2; another build 2 is beyond doubt.

@@ -117,10 +117,18 @@ impl Yard {
         }
     }
 
-    /// Waits until no build pod is left: kpack takes one of the same name for that of a new build.
-    pub(crate) async fn until_no_pods(&self) {
-        let pods: Api<Pod> = Api::namespaced(self.client(), &self.namespace);
+    /// Deletes an Image and waits until nothing of it is left: kpack takes a pod of the same name for that of a new
+    /// build. Not in the foreground, where the Image outlives its Builds and kpack makes it a first one again.
+    pub(crate) async fn delete(&self, name: &str) {
+        self.api("Image").delete(name, &DeleteParams::background()).await.unwrap();
         let started = Instant::now();
+        for kind in ["Image", "Build", "SourceResolver"] {
+            while !self.api(kind).list(&ListParams::default()).await.unwrap().items.is_empty() {
+                assert!(started.elapsed() < PATIENCE, "a {kind} is left after {PATIENCE:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        let pods: Api<Pod> = Api::namespaced(self.client(), &self.namespace);
         while !pods.list(&ListParams::default()).await.unwrap().items.is_empty() {
             assert!(started.elapsed() < PATIENCE, "build pods are left after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
