@@ -3,6 +3,10 @@
 use std::path::Path;
 
 use insta::assert_snapshot;
+use rollway::rollout::resource as rollout;
+use rollway::{image_digest, kpack_trigger};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::support::toolkit::{Outcome, Toolkit};
 
@@ -23,24 +27,45 @@ fn load(toolkit: &Toolkit, args: &[&str]) -> Outcome {
     toolkit.binary("rollway").args(["harness", "pipeline"]).args(args).run()
 }
 
-#[test]
-fn pipeline_of_the_repository_runs_for_every_app() {
-    let toolkit = Toolkit::new();
+/// Runs a pipeline of this repository for one app, with resource types that say what they were given.
+fn shipped(toolkit: &Toolkit, pipeline: &str, app: &str, flags: &[&str]) -> Outcome {
     let kind = toolkit.script("type", TYPE);
     let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
     let variables =
         toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
+    let mut run = toolkit
+        .binary("rollway")
+        .args(["harness", "pipeline", "-c", &checkout(pipeline)])
+        .arg("-l")
+        .arg(&variables)
+        .args(["-l", &checkout(&format!("ci/app-{app}.yml"))])
+        .args(flags);
+    for name in ["image-digest", "rollout", "kpack-trigger", "time"] {
+        run = run.args(["--resource-type", &format!("{name}={}", kind.display())]);
+    }
+    let outcome = run.run();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    outcome
+}
+
+/// Returns what the step of a job was given.
+fn request(outcome: &Outcome, step: &str) -> Value {
+    let prefix = format!("{step} | ");
+    let lines = outcome.stdout.lines().filter_map(|line| line.strip_prefix(&prefix));
+    let found = lines.filter(|line| line.starts_with('{')).next_back();
+    serde_json::from_str(found.unwrap_or_else(|| panic!("no request of `{step}`\n{outcome}"))).unwrap()
+}
+
+/// Reads what a step was given, as its resource type does.
+fn read<T: DeserializeOwned>(request: &Value, key: &str) -> T {
+    serde_json::from_value(request[key].clone()).unwrap_or_else(|error| panic!("{key}: {error}: {request}"))
+}
+
+#[test]
+fn pipeline_of_the_repository_runs_for_every_app() {
     for app in ["foo", "bar", "baz"] {
-        let outcome = toolkit
-            .binary("rollway")
-            .args(["harness", "pipeline", "-c", &checkout("ci/pipeline.yml")])
-            .arg("-l")
-            .arg(&variables)
-            .args(["-l", &checkout(&format!("ci/app-{app}.yml"))])
-            .args(["--resource-type", &format!("image-digest={}", kind.display())])
-            .args(["--resource-type", &format!("rollout={}", kind.display())])
-            .run();
-        assert_eq!(outcome.code, Some(0), "{outcome}");
+        let toolkit = Toolkit::new();
+        let outcome = shipped(&toolkit, "ci/pipeline.yml", app, &[]);
         let get = format!(
             r#"deploy #1 | get container-image | {{"source":{{"repository":"registry.example.com/app-{app}","tag":"latest"}},"params":{{"skip_download":true}},"version":{{"digest":"sha256:1"}}}}"#
         );
@@ -166,60 +191,32 @@ jobs: [{name: j, plan: [{get: r, trigger: true}]}]",
 #[test]
 fn a_canary_reaches_the_put_as_the_type_reads_it() {
     let toolkit = Toolkit::new();
-    let kind = toolkit.script("type", TYPE);
-    let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
-    let variables =
-        toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
-    let outcome = toolkit
-        .binary("rollway")
-        .args(["harness", "pipeline", "-c", &checkout("pipelines/canary.yml")])
-        .arg("-l")
-        .arg(&variables)
-        .args(["-l", &checkout("ci/app-foo.yml")])
-        .args(["-v", "probe-url=https://app.example.com/", "-v", "prometheus-url=http://prometheus"])
-        .args(["--resource-type", &format!("image-digest={}", kind.display())])
-        .args(["--resource-type", &format!("rollout={}", kind.display())])
-        .run();
-    assert_eq!(outcome.code, Some(0), "{outcome}");
-    let put = outcome.stdout.lines().find_map(|line| line.strip_prefix("deploy #1 | put deployment | {"));
-    let request: serde_json::Value =
-        serde_json::from_str(&format!("{{{}", put.expect("the put's request"))).unwrap();
-    let params: rollway::rollout::resource::PutParams =
-        serde_json::from_value(request["params"].clone()).unwrap();
+    let flags = ["-v", "probe-url=https://app.example.com/", "-v", "prometheus-url=http://prometheus"];
+    let outcome = shipped(&toolkit, "pipelines/canary.yml", "foo", &flags);
+    let put = request(&outcome, "deploy #1 | put deployment");
+    let _: rollout::Source = read(&put, "source");
+    let params: rollout::PutParams = read(&put, "params");
     let canary = params.canary.unwrap();
     assert_eq!((canary.pods.to_string().as_str(), canary.hold.as_secs()), ("10%", 120));
     assert_eq!(canary.checks.unwrap().len(), 3);
     assert_eq!(params.probe.unwrap().rps, 20);
 }
 
-/// Loads a pipeline of `pipelines/` for app-foo with types that say what they were given.
-fn with_kpack(toolkit: &Toolkit, pipeline: &str, job: &str) -> Outcome {
-    let kind = toolkit.script("type", TYPE);
-    let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
-    let variables =
-        toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
-    let mut run = toolkit
-        .binary("rollway")
-        .args(["harness", "pipeline", "-c", &checkout(pipeline)])
-        .arg("-l")
-        .arg(&variables)
-        .args(["-l", &checkout("ci/app-foo.yml"), "--job", job]);
-    for name in ["kpack-trigger", "rollout", "time"] {
-        run = run.args(["--resource-type", &format!("{name}={}", kind.display())]);
-    }
-    run.run()
+/// What a step of a job on the kpack Image of app-foo was given.
+fn asks_kpack(request: &Value) {
+    let source: kpack_trigger::Source = read(request, "source");
+    assert_eq!((source.image.as_str(), source.namespace.as_deref()), ("app-foo", Some("kpack-builders")));
 }
-
-const KPACK: &str = r#""source":{"kubeconfig":"kind: Config\n","context":null,"insecure_skip_tls_verify":false,"namespace":"kpack-builders","image":"app-foo"}"#;
 
 #[test]
 fn a_build_of_kpack_is_what_the_put_rolls_out() {
     let toolkit = Toolkit::new();
-    let outcome = with_kpack(&toolkit, "pipelines/kpack.yml", "deploy");
-    assert_eq!(outcome.code, Some(0), "{outcome}");
-    let get = format!(r#"deploy #1 | get build | {{{KPACK},"version":{{"digest":"sha256:1"}}}}"#);
-    assert!(outcome.stdout.contains(&get), "{get}\n{outcome}");
-    assert!(outcome.stdout.contains(r#""params":{"image":"build","wait_until_ready":180}"#), "{outcome}");
+    let outcome = shipped(&toolkit, "pipelines/kpack.yml", "foo", &["--job", "deploy"]);
+    asks_kpack(&request(&outcome, "deploy #1 | get build"));
+    let put = request(&outcome, "deploy #1 | put deployment");
+    let _: rollout::Source = read(&put, "source");
+    let params: rollout::PutParams = read(&put, "params");
+    assert_eq!(params.image.as_deref(), Some("build"));
     assert!(outcome.stdout.contains("deploy #1 | put deployment | build\n"), "{outcome}");
 }
 
@@ -227,13 +224,16 @@ fn a_build_of_kpack_is_what_the_put_rolls_out() {
 fn a_rebuild_is_asked_for_and_then_rolled_out_by_hand_and_by_night() {
     for job in ["rebuild", "nightly"] {
         let toolkit = Toolkit::new();
-        let outcome = with_kpack(&toolkit, "pipelines/rebuild.yml", job);
-        assert_eq!(outcome.code, Some(0), "{outcome}");
-        let put = format!(
-            r#"{job} #1 | put build | {{{KPACK},"params":{{"trigger":true,"timeout":3600,"retry":2}}}}"#
-        );
-        assert!(outcome.stdout.contains(&put), "{put}\n{outcome}");
+        let outcome = shipped(&toolkit, "pipelines/rebuild.yml", "foo", &["--job", job]);
+        let put = request(&outcome, &format!("{job} #1 | put build"));
+        asks_kpack(&put);
+        let params: kpack_trigger::PutParams = read(&put, "params");
+        assert!(params.trigger && params.wait);
+        assert_eq!((params.timeout, params.retry), (3600, 2));
         // The get that follows the put is what the rollout reads.
+        let roll = request(&outcome, &format!("{job} #1 | put deployment"));
+        let params: rollout::PutParams = read(&roll, "params");
+        assert_eq!(params.image.as_deref(), Some("build"));
         assert!(outcome.stdout.contains(&format!("{job} #1 | put deployment | build\n")), "{outcome}");
     }
 }
@@ -241,27 +241,12 @@ fn a_rebuild_is_asked_for_and_then_rolled_out_by_hand_and_by_night() {
 #[test]
 fn a_promotion_reaches_the_put_as_the_type_reads_it() {
     let toolkit = Toolkit::new();
-    let kind = toolkit.script("type", TYPE);
-    let template = std::fs::read_to_string(checkout("ci/k8s.template.yml")).unwrap();
-    let variables =
-        toolkit.file("k8s.yml", &template.replace(">--- PASTE YOUR .kube/config HERE ---<", "kind: Config"));
-    let outcome = toolkit
-        .binary("rollway")
-        .args(["harness", "pipeline", "-c", &checkout("pipelines/promote.yml")])
-        .arg("-l")
-        .arg(&variables)
-        .args(["-l", &checkout("ci/app-foo.yml")])
-        .args(["-v", "staging-image=registry.example.com/staging/app-foo", "-v", "staging-namespace=staging"])
-        .args(["--resource-type", &format!("image-digest={}", kind.display())])
-        .args(["--resource-type", &format!("rollout={}", kind.display())])
-        .run();
-    assert_eq!(outcome.code, Some(0), "{outcome}");
-    let put =
-        outcome.stdout.lines().find_map(|line| line.strip_prefix("promote #1 | put container-image | {"));
-    let request: serde_json::Value =
-        serde_json::from_str(&format!("{{{}", put.expect("the put's request"))).unwrap();
-    let params: rollway::image_digest::PutParams = serde_json::from_value(request["params"].clone()).unwrap();
+    let flags =
+        ["-v", "staging-image=registry.example.com/staging/app-foo", "-v", "staging-namespace=staging"];
+    let outcome = shipped(&toolkit, "pipelines/promote.yml", "foo", &flags);
+    let put = request(&outcome, "promote #1 | put container-image");
+    let params: image_digest::PutParams = read(&put, "params");
     assert_eq!(params.digest_file, "candidate/image");
-    let source: rollway::image_digest::Source = serde_json::from_value(request["source"].clone()).unwrap();
+    let source: image_digest::Source = read(&put, "source");
     assert_eq!(source.repository, "registry.example.com/app-foo");
 }
