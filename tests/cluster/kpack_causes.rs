@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use rollway_lab::cluster::Lab;
 use rollway_lab::image::{Entry, Image, Layer, Parts};
 use serde::de::DeserializeOwned;
@@ -28,6 +28,15 @@ impl Yard {
         let url = format!("http://{}/v2/{path}/manifests/{digest}", self.world.registry);
         let answer = reqwest::Client::builder().build().unwrap().delete(&url).send().await.unwrap();
         assert!(answer.status().is_success(), "{url}: {answer:?}");
+    }
+
+    /// Has the nodes take new pods, or take none.
+    async fn nodes(&self, spec: Value) {
+        let nodes: Api<Node> = Api::all(self.client());
+        let patch = Patch::Merge(json!({"spec": spec}));
+        for node in nodes.list(&ListParams::default()).await.unwrap() {
+            nodes.patch(&node.metadata.name.unwrap(), &PatchParams::default(), &patch).await.unwrap();
+        }
     }
 
     /// Makes a builder of its own; returns its image, and the run image that kpack has copied beside it.
@@ -114,6 +123,28 @@ async fn kpack_builds_that_cannot_detect_pull_or_export_are_told_as_such() {
         assert!(!ended.success && ended.stdout.is_empty(), "{ended:#?}");
         assert_says(ended, words);
     }
+    yard.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the lab with kpack"]
+async fn kpack_builds_that_find_no_node_and_then_no_image_say_what_they_wait_for() {
+    let yard = Yard::open().await;
+    let [builder, _] = yard.builder("leaving").await;
+    // The pod is made while the builder is there, and pulls it when it is gone.
+    yard.nodes(json!({"unschedulable": true})).await;
+    yard.image("app", json!({"builder": {"kind": "Builder", "name": "leaving"}})).await;
+    let mut put = yard.start("app", json!({"trigger": true, "timeout": 45})).await;
+    let finds_no_node = put.says("waiting: no node takes the build's pod: ").await;
+    yard.forget(&builder).await;
+    yard.nodes(json!({"unschedulable": null})).await;
+    let ended = put.end().await;
+    assert!(finds_no_node && !ended.success && ended.stdout.is_empty(), "{ended:#?}");
+    let told: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("cannot start: ")).collect();
+    let [waiting, .., error] = &told[..] else { panic!("{ended:#?}") };
+    assert!(waiting.starts_with("waiting: step ") && waiting.contains("ErrImagePull"), "{ended:#?}");
+    assert!(error.starts_with("error: build `app-build-1` has no verdict after 45 s: step "), "{ended:#?}");
+    assert_eq!(told.len(), 2, "the kubelet's turns of one trouble are told once: {ended:#?}");
     yard.close().await;
 }
 
