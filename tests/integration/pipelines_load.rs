@@ -51,8 +51,8 @@ fn shipped(toolkit: &Toolkit, pipeline: &str, app: &str, flags: &[&str]) -> Outc
 /// Returns what the step of a job was given.
 fn request(outcome: &Outcome, step: &str) -> Value {
     let prefix = format!("{step} | ");
-    let lines = outcome.stdout.lines().filter_map(|line| line.strip_prefix(&prefix));
-    let found = lines.filter(|line| line.starts_with('{')).next_back();
+    let mut lines = outcome.stdout.lines().filter_map(|line| line.strip_prefix(&prefix));
+    let found = lines.rfind(|line| line.starts_with('{'));
     serde_json::from_str(found.unwrap_or_else(|| panic!("no request of `{step}`\n{outcome}"))).unwrap()
 }
 
