@@ -90,6 +90,20 @@ fn answer_that_never_comes_ends_at_the_deadline() {
 }
 
 #[test]
+fn login_that_never_ends_does_not_hold_a_push() {
+    let (runtime, registry) = (runtime(), Registry::plain().with_login(Login::Anonymous));
+    for _ in 0..10 {
+        registry.fault("GET /token", Fault::Drip(Duration::from_millis(50)));
+    }
+    let policy = Policy { deadline: Duration::from_millis(300), ..Policy::default() };
+    let client = client(&registry).with_policy(policy);
+    let push = client.put_manifest("latest", "application/vnd.oci.image.manifest.v1+json", b"{}");
+    let pushed = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), push).await });
+    let error = pushed.expect("an end").unwrap_err();
+    assert!(error.to_string().contains("no answer in time"), "{error}");
+}
+
+#[test]
 fn head_by_digest_holds_the_registry_to_it() {
     let (runtime, registry) = (runtime(), Registry::plain());
     let wanted = registry.image("app", "latest", &[]);

@@ -3,11 +3,11 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 
-use reqwest::Url;
+use reqwest::{Method, Url};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{Client, Session};
+use super::{Call, Client, Session};
 use crate::log::Log;
 use crate::registry::auth::{Door, Keyring};
 use crate::registry::challenge::Challenge;
@@ -108,20 +108,23 @@ impl Client {
 
     /// Returns the session, making it on first use and renewing it before its token ends.
     pub(super) async fn session(&self) -> Result<Session, Error> {
-        let mut slot = self.session.lock().await;
-        let session = match &*slot {
-            Some(session) if session.until.is_none_or(|until| Instant::now() < until) => {
-                return Ok(session.clone());
-            }
-            Some(old) => self.login(old.clone(), None).await?,
-            None => {
-                let secrets = self.keyring.secrets();
-                let found = ping::ping(&self.transport, &self.repository, self.schemes, &secrets).await?;
-                self.login(Session::at(found.base), Some(&found.challenges)).await?
-            }
-        };
-        *slot = Some(session.clone());
-        Ok(session)
+        self.in_time(async {
+            let mut slot = self.session.lock().await;
+            let session = match &*slot {
+                Some(session) if session.until.is_none_or(|until| Instant::now() < until) => {
+                    return Ok(session.clone());
+                }
+                Some(old) => self.login(old.clone(), None).await?,
+                None => {
+                    let secrets = self.keyring.secrets();
+                    let found = ping::ping(&self.transport, &self.repository, self.schemes, &secrets).await?;
+                    self.login(Session::at(found.base), Some(&found.challenges)).await?
+                }
+            };
+            *slot = Some(session.clone());
+            Ok(session)
+        })
+        .await
     }
 
     /// Logs in again for what a 401 wants. `None` when there is no other login to try.
@@ -130,20 +133,30 @@ impl Client {
         used: &Session,
         challenges: &[Challenge],
     ) -> Result<Option<Session>, Error> {
-        let mut slot = self.session.lock().await;
-        if let Some(other) = slot.as_ref().filter(|other| other.authorization != used.authorization) {
-            return Ok(Some(other.clone()));
-        }
-        if used.authorization.is_some() {
-            // What a cloud gave may have ended before its time.
-            self.keyring.forget();
-        }
-        let session = self.login(used.clone(), Some(challenges)).await?;
-        if session.authorization.is_none() || session.authorization == used.authorization {
-            return Ok(None);
-        }
-        *slot = Some(session.clone());
-        Ok(Some(session))
+        self.in_time(async {
+            let mut slot = self.session.lock().await;
+            if let Some(other) = slot.as_ref().filter(|other| other.authorization != used.authorization) {
+                return Ok(Some(other.clone()));
+            }
+            if used.authorization.is_some() {
+                // What a cloud gave may have ended before its time.
+                self.keyring.forget();
+            }
+            let session = self.login(used.clone(), Some(challenges)).await?;
+            if session.authorization.is_none() || session.authorization == used.authorization {
+                return Ok(None);
+            }
+            *slot = Some(session.clone());
+            Ok(Some(session))
+        })
+        .await
+    }
+
+    /// Gives a login the time of one question: an upload has no other end, and all others of this client
+    /// wait for the same session.
+    async fn in_time<T>(&self, login: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let ping = Call { method: Method::GET, path: "v2/".to_owned(), accept: None };
+        timeout(self.policy.deadline, login).await.unwrap_or_else(|_| Err(self.too_slow(&ping)))
     }
 
     /// Answers `challenges`, or the ones of `before` again.

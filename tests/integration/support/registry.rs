@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     Close,
     /// The right answer, this much later.
     Late(Duration),
+    /// A body without an end, of which a byte comes now and then.
+    Drip(Duration),
     /// The right answer, but the connection breaks after so many bytes of its body.
     Cut(usize),
     /// The right answer, as from a registry that knows no ranges.

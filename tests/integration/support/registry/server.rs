@@ -92,6 +92,13 @@ async fn handle(
             tokio::time::sleep(delay).await;
             answer(None)
         }
+        Some(Fault::Drip(pause)) => {
+            let drops = futures::stream::repeat(Bytes::from_static(b" ")).then(move |drop| async move {
+                tokio::time::sleep(pause).await;
+                Ok::<_, std::convert::Infallible>(drop)
+            });
+            Response::new(Body::from_stream(drops))
+        }
         // The server drops the connection of a handler that unwinds; this way says nothing on stderr.
         Some(Fault::Close) => std::panic::resume_unwind(Box::new("close")),
     }
