@@ -12,7 +12,7 @@ use crate::concourse::metadata::Variables;
 use crate::failure::{Explain, Failure};
 use crate::image::Pinned;
 use crate::log::Log;
-use crate::registry::{self, Client};
+use crate::registry::{self, Client, Repository};
 
 /// How many tags a hint names.
 const TAGS_NAMED: usize = 5;
@@ -163,9 +163,14 @@ pub async fn resolve(
 ///
 /// When the digest is none.
 pub fn pinned(image: &str) -> anyhow::Result<Option<(Pinned, Option<String>)>> {
-    let Some((name, digest)) = image.split_once('@') else { return Ok(None) };
-    let digest = digest.parse().with_context(|| format!("failed to read the image `{image}`"))?;
+    // Another `@` is in credentials, which the registry's reader refuses without repeating them.
+    let Some((name, digest)) = image.rsplit_once('@').filter(|(_, end)| !end.contains('/')) else {
+        return Ok(None);
+    };
+    let shown = || format!("failed to read the image `{}`", registry::without_userinfo(image));
+    let digest = digest.parse().with_context(shown)?;
     let (repository, tag) = registry::split(name);
+    Repository::parse(repository).map_err(Failure::from)?;
     Ok(Some((Pinned { repository: repository.to_owned(), digest }, tag.map(str::to_owned))))
 }
 
@@ -216,5 +221,21 @@ mod tests {
         let tags = ["latest", "1.4.0", "1.3.9", "2.0.0", "sha-123", "nightly"].map(str::to_owned);
         assert_eq!(nearest("1.4.1", tags.to_vec())[..2], ["1.4.0", "1.3.9"]);
         assert_eq!(nearest("1", Vec::new()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn credentials_in_a_name_are_refused_and_not_repeated() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for image in [
+            "https://me:CANARY@r.example/app",
+            "me:CANARY@r.example/app:1",
+            "me:CANARY@r.example/app@sha256:beef",
+            &format!("me:CANARY@r.example/app@{digest}"),
+        ] {
+            let access = registry::Access::default();
+            let error = resolve(image, &access, &Log::to(std::io::sink())).await.unwrap_err();
+            let text = format!("{error:#}");
+            assert!(text.contains("r.example/app") && !text.contains("CANARY"), "{text}");
+        }
     }
 }

@@ -41,6 +41,9 @@ impl Repository {
         if let Some((scheme, _)) = given.split_once("://") {
             return Err(bad(format!("it starts with a scheme: leave out `{scheme}://`")));
         }
+        if without_userinfo(given) != given {
+            return Err(bad("it has credentials in it: they go in `username` and `password`".to_owned()));
+        }
         if given.contains('@') || split(given).1.is_some() {
             return Err(bad("it names a tag or a digest, which goes in `tag`".to_owned()));
         }
@@ -189,7 +192,7 @@ pub(super) fn is_private(address: IpAddr) -> bool {
 }
 
 /// Cuts credentials off a name that somebody wrote like a URL, so that no message repeats them.
-pub(super) fn without_userinfo(given: &str) -> String {
+pub(crate) fn without_userinfo(given: &str) -> String {
     let start = given.find("://").map_or(0, |scheme| scheme + 3);
     let name = given.find("@sha256:").map_or(given, |digest| &given[..digest]);
     let is_userinfo = |at: usize| at >= start && (start > 0 || name[..at].contains(':'));

@@ -148,11 +148,12 @@ fn malformed(place: String, value: &str, wanted: &'static str) -> Error {
     Error::Malformed { place, value: shown(value), wanted }
 }
 
-/// Keeps a wrong file from filling the log.
+/// Keeps a wrong file from filling the log, and credentials in a name out of it.
 fn shown(value: &str) -> String {
-    let line = value.lines().next().unwrap_or_default();
+    let first = value.lines().next().unwrap_or_default();
+    let line = registry::without_userinfo(first);
     let cut: String = line.chars().take(100).collect();
-    if cut.len() < value.len() { format!("{cut}…") } else { cut }
+    if cut.len() < line.len() || first.len() < value.len() { format!("{cut}…") } else { cut }
 }
 
 #[cfg(test)]
@@ -283,5 +284,22 @@ mod tests {
         assert_eq!(unknown.to_string(), "`params.containers` names `web`, which `source.container` does not");
         let tag = per_container(&[("app", "r/app:latest")], None, &["app"]).unwrap_err();
         assert_eq!(tag.to_string(), "`params.containers.app` is `r/app:latest`, which names no digest");
+    }
+
+    #[test]
+    fn credentials_in_a_name_are_not_repeated() {
+        let secret = "https://me:CANARY@r.example/app";
+        let step = step(&[("a/digest", DIGEST), ("a/repository", secret), ("b/image", secret)]);
+        let given = [
+            image(&step, "a"),
+            image(&step, "b"),
+            reference(&format!("{secret}@{DIGEST}")),
+            reference("me:CANARY@r.example/app:1"),
+            reference("https://me:CANARY@r.example/app"),
+        ];
+        for given in given {
+            let error = given.unwrap_err().to_string();
+            assert!(error.contains("r.example/app") && !error.contains("CANARY"), "{error}");
+        }
     }
 }
