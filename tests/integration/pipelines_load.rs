@@ -250,3 +250,25 @@ fn a_promotion_reaches_the_put_as_the_type_reads_it() {
     let source: image_digest::Source = read(&put, "source");
     assert_eq!(source.repository, "registry.example.com/app-foo");
 }
+
+#[test]
+fn first_example_of_each_resource_type_runs_as_it_is() {
+    for name in ["image-digest", "kpack-trigger", "rollout"] {
+        let toolkit = Toolkit::new();
+        let kind = toolkit.script("type", TYPE);
+        let readme = std::fs::read_to_string(checkout(&format!("resource/{name}/README.md"))).unwrap();
+        let (_, example) = readme.split_once("```yaml\n").unwrap();
+        toolkit.file("p.yml", example.split_once("```").unwrap().0);
+        toolkit.file(
+            "v.yml",
+            "{registry: {password: x}, kubernetes-config: x, kubernetes-context: x, kubernetes-wait-until-ready: 180}",
+        );
+        let types = ["image-digest", "rollout", "kpack-trigger"]
+            .map(|name| format!("--resource-type={name}={}", kind.display()));
+        let mut args = vec!["-c", "p.yml", "-l", "v.yml"];
+        args.extend(types.iter().map(String::as_str));
+        let outcome = load(&toolkit, &args);
+        assert_eq!(outcome.code, Some(0), "{name}: {outcome}");
+        assert!(outcome.stdout.contains(" | put "), "{name}: {outcome}");
+    }
+}
