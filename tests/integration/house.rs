@@ -30,7 +30,7 @@ fn documents() -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
-                if !["target", "dist", ".git", "shared"].contains(&name.as_str()) {
+                if !["target", "dist", "node_modules", ".git", "shared"].contains(&name.as_str()) {
                     directories.push(path);
                 }
             } else if name.ends_with(".md") {
