@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 
 use super::Surroundings;
+use super::mapping::typed;
 use crate::cluster::{self, Cluster};
 use crate::concourse::metadata::Variables;
 use crate::failure::{Explain, Failure};
@@ -33,6 +34,15 @@ pub struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// Returns the way to the same cluster and `namespace`, as somebody would type it again.
+    #[must_use]
+    pub fn options(&self, namespace: &str) -> String {
+        let mut options = format!(" -n {namespace}");
+        options.extend(self.kubeconfig.iter().map(|path| typed("kubeconfig", path.display())));
+        options.extend(self.context.iter().map(|context| typed("context", context)));
+        options
+    }
+
     /// Connects to the API server.
     ///
     /// # Errors
@@ -89,6 +99,26 @@ pub struct RegistryArgs {
 }
 
 impl RegistryArgs {
+    /// Returns what was typed, for somebody to type it again. The password is no option.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let files = |option, paths: &[PathBuf]| -> String {
+            paths.iter().map(|path| typed(option, path.display())).collect()
+        };
+        let mut options: String =
+            self.registry_username.iter().map(|user| typed("registry-username", user)).collect();
+        options.push_str(&files("docker-config", self.docker_config.as_slice()));
+        options.push_str(&files("ca-cert", &self.ca_cert));
+        options.push_str(&files("client-cert", self.client_cert.as_slice()));
+        options.push_str(&files("client-key", self.client_key.as_slice()));
+        for (option, is_set) in [("skip-tls-verify", self.skip_tls_verify), ("insecure", self.insecure)] {
+            if is_set {
+                options.push_str(&format!(" --{option}"));
+            }
+        }
+        options
+    }
+
     /// Returns the access that the options and the environment describe.
     ///
     /// # Errors
@@ -214,7 +244,42 @@ fn nearest(tag: &str, mut tags: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory, Parser};
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Both {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    }
+
+    #[test]
+    fn a_command_to_type_again_has_every_option_of_the_cluster_and_of_the_registry() {
+        let user = ["--registry-username", "it's me"];
+        let logins = ["--docker-config", "/my logins/config.json"];
+        let mut names = Vec::new();
+        for login in [user, logins] {
+            let words = "x -n shop --kubeconfig k.yml --context blue --ca-cert a.pem --ca-cert b.pem \
+                         --client-cert c.pem --client-key c.key --skip-tls-verify --insecure";
+            let typed = Both::parse_from(words.split_whitespace().chain(login));
+            let options = typed.cluster.options("shop") + &typed.registry.options();
+            // A shell would take the words apart like this.
+            let script = format!("printf '%s\\n' {options}");
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            let words = String::from_utf8(output.stdout).unwrap();
+            let again = Both::parse_from(std::iter::once("x").chain(words.lines()));
+            assert_eq!(format!("{again:?}"), format!("{typed:?}"));
+            names.push(options);
+        }
+        let names = names.concat();
+        for argument in Both::command().get_arguments() {
+            let long = argument.get_long().unwrap();
+            assert!(long == "namespace" || names.contains(&format!(" --{long}")), "{long}");
+        }
+    }
 
     #[test]
     fn a_hint_names_the_tags_that_are_most_alike() {

@@ -45,6 +45,7 @@ pub struct Args {
 /// When the build fails, or cannot be asked for.
 pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
     let cluster = args.cluster.connect(surroundings).await?;
+    let options = args.cluster.options(&cluster.namespace);
     let place = Place::at(cluster, args.image.clone(), None).await.map_err(Failure::from)?;
     let interrupted = surroundings.interrupted.clone();
     let site = Site { place: &place, log: &surroundings.log, interrupted };
@@ -59,7 +60,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let build = if args.trigger {
         driver::build(&site, &order).await.map_err(Failure::from)?
     } else {
-        let newest = newest(&place).await?;
+        let newest = newest(&place, &options).await?;
         if args.follow && newest.state == State::Running {
             driver::follow(&site, &order, &newest).await.map_err(Failure::from)?
         } else {
@@ -85,12 +86,12 @@ pub(super) fn image_name(text: &str) -> Result<String, String> {
     Err("not a Kubernetes name of at most 63 characters".to_owned())
 }
 
-/// Returns the newest build, or says that there is none.
-pub(super) async fn newest(place: &Place) -> anyhow::Result<Build> {
+/// Returns the newest build, or says that there is none. `options` lead to the cluster that was asked.
+pub(super) async fn newest(place: &Place, options: &str) -> anyhow::Result<Build> {
     let mut builds = driver::steady(async || place.builds().await).await.map_err(Failure::from)?;
     if builds.is_empty() {
         let image = place.image().await.map_err(Failure::from)?;
-        return Err(Failure::from(NoBuilds { image: image.name }).into());
+        return Err(Failure::from(NoBuilds { image: image.name, options: options.to_owned() }).into());
     }
     Ok(builds.remove(builds.len() - 1))
 }
@@ -99,11 +100,12 @@ pub(super) async fn newest(place: &Place) -> anyhow::Result<Build> {
 #[error("the Image `{image}` has no builds yet")]
 struct NoBuilds {
     image: String,
+    options: String,
 }
 
 impl Explain for NoBuilds {
     fn hint(&self) -> Option<String> {
-        Some(format!("`rollway build {} --trigger` waits for the first one", self.image))
+        Some(format!("`rollway build {}{} --trigger` waits for the first one", self.image, self.options))
     }
 }
 

@@ -40,9 +40,10 @@ pub struct Args {
 /// When there is no such build, or its log is gone.
 pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
     let cluster = args.cluster.connect(surroundings).await?;
+    let options = args.cluster.options(&cluster.namespace);
     let place = Place::at(cluster, args.image.clone(), None).await.map_err(Failure::from)?;
     let build = match args.build {
-        None => newest(&place).await?,
+        None => newest(&place, &options).await?,
         Some(number) => numbered(&place, &args.image, number).await?,
     };
     let out = Log::to(colour::stream(std::io::stdout(), &surroundings.vars));

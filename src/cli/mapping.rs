@@ -61,6 +61,12 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// Returns an option as it is typed after other words.
+#[must_use]
+pub fn typed(option: &str, value: impl std::fmt::Display) -> String {
+    format!(" --{option} {}", quoted(&value.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum, value_parser};
 use self::start::StartArgs;
 use self::watch::WatchArgs;
 use super::access::resolve;
+use super::mapping::typed;
 use crate::concourse::Build;
 use crate::exit::Code;
 use crate::failure::{Explain, Failure};
@@ -165,7 +166,7 @@ impl OrderArgs {
     pub fn options(&self, order: &Order) -> String {
         let mut options = String::new();
         let mut add = |option: &str, value: &dyn std::fmt::Display| {
-            options.push_str(&format!(" --{option} {value}"));
+            options.push_str(&typed(option, value));
         };
         self.container.iter().for_each(|container| add("container", container));
         for (container, image) in &order.images {

@@ -72,11 +72,12 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let facts =
         Facts { snapshot: &found.snapshot, order: &order, choice: &found.choice, survey: &found.survey };
     let command = format!(
-        "rollway roll {}/{} {} -n {}{}",
+        "rollway roll {}/{} {}{}{}{}",
         target.kind.word(),
         target.name,
         order.image,
-        target.namespace,
+        args.cluster.options(&target.namespace),
+        args.registry.options(),
         args.order.options(&order)
     );
     let plan = Plan { facts, findings: &found.findings, command: &command };

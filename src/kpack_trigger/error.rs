@@ -141,7 +141,9 @@ pub enum Error {
 }
 
 fn watching(image: &str) -> String {
-    format!("`rollway build {image} --follow` goes on watching, and check tells of it once it succeeds")
+    format!(
+        "`rollway build {image} --follow` in the same cluster and namespace goes on watching, and check tells of it once it succeeds"
+    )
 }
 
 impl Error {

@@ -118,7 +118,8 @@ fn json_is_one_object() {
     let version = json!({"what": "version", "from": "1.0", "to": "1.1"});
     assert_eq!(plan["diff"]["changes"], json!([version]));
     assert_eq!(plan["drain"]["way"], json!("rolling"));
-    assert!(plan["command"].as_str().unwrap().ends_with("-n shop --drain rolling"), "{outcome}");
+    let command = plan["command"].as_str().unwrap();
+    assert!(command.contains(" -n shop --kubeconfig ") && command.ends_with(" --drain rolling"), "{outcome}");
     let named = |finding: &Value| finding["name"].is_string() && finding["severity"].is_string();
     assert!(plan["findings"].as_array().unwrap().iter().all(named), "{outcome}");
 }

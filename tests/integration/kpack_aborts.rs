@@ -44,7 +44,12 @@ fn an_abort_says_that_the_build_goes_on_and_which() {
         outcome.stderr.contains("error: interrupted: build `app-build-2` goes on in the cluster"),
         "{outcome}"
     );
-    assert!(outcome.stderr.contains("hint: `rollway build app --follow` goes on watching"), "{outcome}");
+    assert!(
+        outcome.stderr.contains(
+            "hint: `rollway build app --follow` in the same cluster and namespace goes on watching"
+        ),
+        "{outcome}"
+    );
     assert_eq!(server.writes().len(), 1, "an abort writes nothing");
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::mapping::{quoted, read};
+use super::super::mapping::{read, typed};
 use crate::exit::Code;
 use crate::failure::{Explain, Failure};
 use crate::probe::shown;
@@ -59,14 +59,14 @@ impl StartArgs {
     /// Returns what was typed, for somebody to type it again. Nobody gets the credentials of an address.
     pub(super) fn options(&self) -> String {
         let mut options = String::new();
-        self.allow.iter().for_each(|rule| options.push_str(&format!(" --allow {rule}")));
+        self.allow.iter().for_each(|rule| options.push_str(&typed("allow", rule)));
         if self.strict {
             options.push_str(" --strict");
         }
-        self.window.iter().for_each(|text| options.push_str(&format!(" --window {}", quoted(text.trim()))));
+        self.window.iter().for_each(|text| options.push_str(&typed("window", text.trim())));
         if let Ok(Some(Freeze { prometheus, alerts })) = self.freeze() {
             let freeze = serde_json::json!({ "prometheus": shown(&prometheus), "alerts": alerts.as_str() });
-            options.push_str(&format!(" --freeze {}", quoted(&freeze.to_string())));
+            options.push_str(&typed("freeze", freeze));
         }
         options
     }

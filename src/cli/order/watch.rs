@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as Refusal, StrDeserializer};
 
-use super::super::mapping::{quoted, read};
+use super::super::mapping::{self, read};
 use crate::failure::Failure;
 use crate::probe::shown;
 use crate::probe::tally::Lane;
@@ -81,7 +81,7 @@ impl WatchArgs {
     /// Returns what was typed, for somebody to type it again. Nobody gets the credentials of an address.
     pub(super) fn options(&self, usual: &Self) -> String {
         let mut options = String::new();
-        let mut add = |option: &str, value: &str| options.push_str(&format!(" --{option} {}", quoted(value)));
+        let mut add = |option: &str, value: &str| options.push_str(&mapping::typed(option, value));
         if let Some(pods) = self.canary {
             add("canary", &pods.to_string());
             if self.canary_hold != usual.canary_hold {
