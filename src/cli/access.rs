@@ -50,23 +50,72 @@ impl ClusterArgs {
     /// When the kubeconfig cannot be read, or the API server does not answer.
     pub async fn connect(&self, surroundings: &Surroundings) -> anyhow::Result<Cluster> {
         let access = cluster::Access {
-            kubeconfig: self.kubeconfig(surroundings)?,
+            files: self.kubeconfigs(&surroundings.vars),
             context: self.context.clone(),
             namespace: self.namespace.clone(),
             ..cluster::Access::default()
         };
-        Ok(cluster::connect(&access).await.map_err(Failure::from)?)
+        Ok(cluster::connect(&access).await.map_err(Nowhere::failure)?)
     }
 
-    /// Reads the kubeconfig that a person would expect; without one, the pod's own credentials count.
-    fn kubeconfig(&self, surroundings: &Surroundings) -> anyhow::Result<Option<SecretString>> {
-        let vars = &surroundings.vars;
-        let named = self.kubeconfig.clone().or_else(|| vars.get("KUBECONFIG").map(PathBuf::from));
-        let usual = vars.get("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
-        let Some(path) = named.or_else(|| usual.filter(|path| path.exists())) else { return Ok(None) };
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("failed to read the kubeconfig `{}`", path.display()))?;
-        Ok(Some(SecretString::from(text)))
+    /// Returns the kubeconfigs that kubectl would read; without any the pod's own credentials count.
+    fn kubeconfigs(&self, vars: &Variables) -> Vec<PathBuf> {
+        if let Some(path) = &self.kubeconfig {
+            return vec![path.clone()];
+        }
+        let listed = vars.get("KUBECONFIG").map_or("", String::as_str).split(':');
+        let listed: Vec<PathBuf> = listed.filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        if listed.is_empty() {
+            let usual = vars.get("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+            return usual.into_iter().filter(|path| path.exists()).collect();
+        }
+        // A file of the list may be missing, but not all of them: somebody meant one of them.
+        let there: Vec<PathBuf> = listed.iter().filter(|path| path.exists()).cloned().collect();
+        if there.is_empty() { listed } else { there }
+    }
+}
+
+/// A cluster that the command line does not lead to, in the words of a command line.
+#[derive(Debug, thiserror::Error)]
+enum Nowhere {
+    #[error(
+        "nothing says which cluster: no --kubeconfig, no $KUBECONFIG, no ~/.kube/config, and not in a pod with a \
+         service account"
+    )]
+    Cluster,
+    #[error("`--context` is given, and there is no kubeconfig to look it up in")]
+    NoKubeconfig,
+    #[error("the kubeconfig has no current-context, and `--context` names none")]
+    NoCurrentContext { contexts: Vec<String> },
+    #[error("`--context` is `{name}`, which is not in the kubeconfig")]
+    NoContext { name: String, contexts: Vec<String> },
+}
+
+impl Nowhere {
+    fn failure(error: cluster::Error) -> Failure {
+        match error {
+            cluster::Error::NoAccess => Self::Cluster.into(),
+            cluster::Error::KeyMissing { given: "context", .. } => Self::NoKubeconfig.into(),
+            cluster::Error::NoCurrentContext { contexts } => Self::NoCurrentContext { contexts }.into(),
+            cluster::Error::NoContext { name, asked: true, contexts } => {
+                Self::NoContext { name, contexts }.into()
+            }
+            error => error.into(),
+        }
+    }
+}
+
+impl Explain for Nowhere {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cluster | Self::NoKubeconfig => {
+                Some("give `--kubeconfig FILE`, or set $KUBECONFIG".to_owned())
+            }
+            Self::NoCurrentContext { contexts } | Self::NoContext { contexts, .. } => {
+                let named: Vec<String> = contexts.iter().map(|context| format!("`{context}`")).collect();
+                (!named.is_empty()).then(|| format!("give `--context` one of {}", named.join(", ")))
+            }
+        }
     }
 }
 
@@ -286,6 +335,54 @@ mod tests {
         let tags = ["latest", "1.4.0", "1.3.9", "2.0.0", "sha-123", "nightly"].map(str::to_owned);
         assert_eq!(nearest("1.4.1", tags.to_vec())[..2], ["1.4.0", "1.3.9"]);
         assert_eq!(nearest("1", Vec::new()), [""; 0]);
+    }
+
+    #[test]
+    fn kubeconfigs_are_those_that_kubectl_would_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path(".kube")).unwrap();
+        for name in [".kube/config", "a", "b"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        let text = |names: &[&str]| {
+            names.iter().map(|name| path(name).display().to_string()).collect::<Vec<_>>().join(":")
+        };
+        let found = |typed: &[&str], listed: String| {
+            let home = ("HOME".to_owned(), directory.path().display().to_string());
+            let vars = Variables::from_iter([home, ("KUBECONFIG".to_owned(), listed)]);
+            Both::parse_from(std::iter::once(&"x").chain(typed)).cluster.kubeconfigs(&vars)
+        };
+        assert_eq!(found(&[], String::new()), [path(".kube/config")]);
+        assert_eq!(found(&[], ":".to_owned()), [path(".kube/config")]);
+        assert_eq!(found(&[], text(&["a", "none", "b"])), [path("a"), path("b")]);
+        assert_eq!(found(&[], text(&["none"])), [path("none")]);
+        assert_eq!(found(&["--kubeconfig", "c"], text(&["a"])), [PathBuf::from("c")]);
+    }
+
+    #[test]
+    fn a_cluster_that_nothing_leads_to_is_told_in_the_words_of_the_command_line() {
+        let contexts = || vec!["blue".to_owned(), "green".to_owned()];
+        let told = [
+            cluster::Error::NoAccess,
+            cluster::Error::KeyMissing { given: "context", missing: "kubeconfig" },
+            cluster::Error::NoCurrentContext { contexts: contexts() },
+            cluster::Error::NoContext { name: "grean".to_owned(), asked: true, contexts: contexts() },
+        ];
+        let told = told.map(|error| {
+            let failure = Nowhere::failure(error);
+            format!("{failure}\n  {}", failure.hint().unwrap())
+        });
+        insta::assert_snapshot!(told.join("\n"), @r"
+        nothing says which cluster: no --kubeconfig, no $KUBECONFIG, no ~/.kube/config, and not in a pod with a service account
+          give `--kubeconfig FILE`, or set $KUBECONFIG
+        `--context` is given, and there is no kubeconfig to look it up in
+          give `--kubeconfig FILE`, or set $KUBECONFIG
+        the kubeconfig has no current-context, and `--context` names none
+          give `--context` one of `blue`, `green`
+        `--context` is `grean`, which is not in the kubeconfig
+          give `--context` one of `blue`, `green`
+        ");
     }
 
     #[tokio::test]

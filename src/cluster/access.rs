@@ -1,7 +1,7 @@
 //! The keys that describe a cluster, and which of the three kinds of access they mean: a pasted
 //! kubeconfig, a server with a token, or the service account of the pod that runs this.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kube::Config;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -44,6 +44,9 @@ pub struct Access {
     /// The namespace; empty or absent: the context's, else `default`.
     #[serde(deserialize_with = "optional_text")]
     pub namespace: Option<String>,
+    /// Files in the place of `kubeconfig`, in kubectl's order. Only a command line has files.
+    #[serde(skip)]
+    pub files: Vec<PathBuf>,
 }
 
 impl Access {
@@ -58,6 +61,10 @@ impl Access {
             (None, Some(server), Some(token)) => self.with_token(server, token).await?,
             (None, Some(_), None) => return Err(Error::KeyMissing { given: "server", missing: "token" }),
             (None, None, Some(_)) => return Err(Error::KeyMissing { given: "token", missing: "server" }),
+            (None, None, None) if !self.files.is_empty() => {
+                let read = kubeconfig::read(&self.files)?;
+                kubeconfig::config(read, self.context.as_deref(), self.insecure_skip_tls_verify).await?
+            }
             (None, None, None) => self.in_pod()?,
         };
         if self.insecure_skip_tls_verify || config.accept_invalid_certs {

@@ -49,6 +49,14 @@ pub enum Error {
         /// Where it stops being one.
         place: String,
     },
+    /// A file that cannot be read, or is no kubeconfig.
+    #[error("failed to read the kubeconfig `{path}`: {why}")]
+    KubeconfigFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Neither the key nor the kubeconfig names a context.
     #[error("`context` is not set and the kubeconfig has no current-context")]
     NoCurrentContext {
@@ -280,7 +288,7 @@ impl Explain for Error {
                 format!("the labels of the {kind}s there are {}", list(labels))
             }
             Self::Refused { status, .. } => return refusal(status),
-            Self::Unexpected { .. } => return None,
+            Self::Unexpected { .. } | Self::KubeconfigFile { .. } => return None,
         })
     }
 }
@@ -293,7 +301,7 @@ fn missing(kind: &str, namespace: &str, name: &str, known: Option<&[String]>) ->
             format!("look with `kubectl -n {namespace} get {plural}`; these credentials may not list them")
         }
         Some([]) => {
-            format!("there are no {kind}s in `{namespace}`; check `namespace`, or create it first")
+            format!("there are no {kind}s in `{namespace}`; check the namespace, or create it first")
         }
         Some(names) => {
             let mut names: Vec<&String> = names.iter().collect();

@@ -46,6 +46,7 @@ macro_rules! with_cluster_keys {
                     context: self.context.clone(),
                     insecure_skip_tls_verify: self.insecure_skip_tls_verify,
                     namespace: self.namespace.clone(),
+                    ..crate::cluster::Access::default()
                 }
             }
         }

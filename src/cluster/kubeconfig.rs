@@ -1,7 +1,7 @@
 //! What a kubeconfig says, checked before it is used: every reference that leads nowhere is named
 //! with what there is instead. No value of a kubeconfig but names and URLs reaches an error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +33,51 @@ pub(super) fn parse(text: &str) -> Result<Kubeconfig, Error> {
         return Err(Error::NotKubeconfig { place: "no `clusters` and no `contexts` in it".to_owned() });
     }
     Ok(parsed)
+}
+
+/// Reads files as kubectl does: what is in two of them is the first one's, and a path in a file is
+/// relative to that file.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Kubeconfig, Error> {
+    let mut merged = Kubeconfig::default();
+    for path in paths {
+        let refused = |error: &KubeconfigError| Error::KubeconfigFile {
+            path: path.display().to_string(),
+            why: match error {
+                KubeconfigError::ReadConfig(source, _) => source.to_string(),
+                KubeconfigError::KindMismatch => "its kind is not that of the file before it".to_owned(),
+                KubeconfigError::ApiVersionMismatch => {
+                    "its version is not that of the file before it".to_owned()
+                }
+                error => place(error),
+            },
+        };
+        let mut one = Kubeconfig::read_from(path).map_err(|error| refused(&error))?;
+        one.current_context = one.current_context.filter(|name| !name.is_empty());
+        forget_empty_paths(&mut one, path.parent().unwrap_or(path));
+        merged = merged.merge(one).map_err(|error| refused(&error))?;
+    }
+    if merged.clusters.is_empty() && merged.contexts.is_empty() {
+        let path = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":");
+        return Err(Error::KubeconfigFile { path, why: "no `clusters` and no `contexts` in it".to_owned() });
+    }
+    Ok(merged)
+}
+
+/// An empty path names no file, and kube made it the directory of the kubeconfig.
+fn forget_empty_paths(kubeconfig: &mut Kubeconfig, directory: &Path) {
+    let forget = |path: &mut Option<String>| {
+        if path.as_deref().is_some_and(|path| Path::new(path) == directory) {
+            *path = None;
+        }
+    };
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        forget(&mut cluster.certificate_authority);
+    }
+    for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+        forget(&mut user.client_certificate);
+        forget(&mut user.client_key);
+        forget(&mut user.token_file);
+    }
 }
 
 /// Returns where a kubeconfig stopped making sense. The parser's own message may quote the line.
@@ -330,6 +375,43 @@ users:
             assert!(error.starts_with("`kubeconfig` is not a kubeconfig: "), "{error}");
             assert!(!error.contains("canary"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn paths_in_a_file_are_relative_to_it_and_the_first_of_several_files_wins() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        file("home/token", "canary");
+        let one = "current-context: ''\nclusters:\n- {name: c, cluster: {server: 'https://one.example'}}\n\
+                   users:\n- {name: u, user: {tokenFile: token, client-key: ''}}\n";
+        let two = "current-context: x\ncontexts:\n- {name: x, context: {cluster: c, user: u}}\n\
+                   clusters:\n- {name: c, cluster: {server: 'https://two.example'}}\n";
+        let paths = [file("home/one", one), file("two", two)];
+        let config = config(read(&paths).unwrap(), None, false).await.unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://one.example/");
+        let token = directory.path().join("home/token");
+        assert_eq!(config.auth_info.token_file.as_deref(), token.to_str());
+    }
+
+    #[test]
+    fn file_that_is_no_kubeconfig_is_named_and_not_quoted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        for (text, words) in [
+            ("users: canary", "line 1, column 8 is not what a kubeconfig has there"),
+            ("", "no `clusters` and no `contexts` in it"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read(std::slice::from_ref(&path)).unwrap_err().to_string();
+            assert_eq!(error, format!("failed to read the kubeconfig `{}`: {words}", path.display()));
+        }
+        let error = read(&[directory.path().join("none")]).unwrap_err().to_string();
+        assert!(error.contains("none`: No such file"), "{error}");
     }
 
     #[test]
