@@ -5,9 +5,12 @@ use k8s_openapi::api::core::v1::{Container, Lifecycle, Probe};
 use super::capacity::nodes::{self, platform};
 use super::facts::{Asked, Facts, Findings, ImageFacts, Rule, Severity};
 use super::references::containers;
+use crate::image::diff::size;
 use crate::image::{Config, Platform};
 use crate::registry;
 
+/// How many bytes of new layers nobody notices: every plan says how many there are.
+const WORTH_A_WORD: u64 = 1_000_000;
 /// How fast a node is taken to pull while nobody has measured it.
 const BYTES_PER_SECOND: u64 = 10_000_000;
 
@@ -247,12 +250,11 @@ fn pull_time(facts: &Facts<'_>, image: &ImageFacts, findings: &mut Findings) {
     let Some(running) = findings.need("I109", &facts.survey.running) else { return };
     let is_new = |digest| !running.layers.iter().any(|(known, _)| known == digest);
     let bytes: u64 = image.layers.iter().filter(|(digest, _)| is_new(digest)).map(|(_, size)| size).sum();
-    if bytes == 0 {
+    if bytes < WORTH_A_WORD {
         return;
     }
     let seconds = bytes.div_ceil(BYTES_PER_SECOND);
-    let words =
-        format!("about {} MB of new layers for each node, {seconds} s at 10 MB/s", bytes.div_ceil(1_000_000));
+    let words = format!("{} of new layers for each node, {seconds} s at 10 MB/s", size(bytes));
     let spec = facts.snapshot.deployment.spec.as_ref();
     let deadline = spec.and_then(|spec| spec.progress_deadline_seconds).and_then(|it| u64::try_from(it).ok());
     let wait = facts.order.wait.map(|wait| wait.as_secs());

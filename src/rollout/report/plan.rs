@@ -64,7 +64,7 @@ impl Plan<'_> {
     /// Returns what it comes to.
     #[must_use]
     pub fn outlook(&self) -> Outlook {
-        let Facts { snapshot, order, .. } = self.facts;
+        let order = self.facts.order;
         let blocking = self.findings.blocking(&order.policy);
         if blocking.iter().any(|finding| finding.severity == Severity::Block) {
             return Outlook::Blocked;
@@ -72,8 +72,14 @@ impl Plan<'_> {
         if !blocking.is_empty() {
             return Outlook::Warned;
         }
-        let is_written = snapshot.slots().all(|slot| slot.image == order.image_of(slot.name).to_string());
-        if is_written && snapshot.journal().is_none() { Outlook::AlreadyThere } else { Outlook::Ready }
+        if self.is_written() { Outlook::AlreadyThere } else { Outlook::Ready }
+    }
+
+    /// Returns whether the template names the image already, and no run is in the middle of it.
+    fn is_written(&self) -> bool {
+        let Facts { snapshot, order, .. } = self.facts;
+        let is_wanted = snapshot.slots().all(|slot| slot.image == order.image_of(slot.name).to_string());
+        is_wanted && snapshot.journal().is_none()
     }
 
     /// Says it for a person; the last line is the verdict, with what to type.
@@ -174,19 +180,26 @@ impl Plan<'_> {
             0 => String::new(),
             bytes => format!(", and what pulling {} takes", size(bytes)),
         });
+        if self.is_written() {
+            return "none for pods that run the image already".to_owned();
+        }
+        let nobody_waits = if self.facts.order.wait.is_none() { "not waited for, " } else { "" };
         match self.eta() {
             Some(eta) => format!(
-                "about {} s: {} pods, {} at a time, {} s each{pull}",
+                "{nobody_waits}about {} s: {} pods, {} at a time, {} s each{pull}",
                 eta.total.as_secs(),
                 self.facts.snapshot.wanted(),
                 eta.batch,
                 eta.each.as_secs(),
             ),
-            None => format!("not known: no running pod shows how long a start takes{pull}"),
+            None => format!("{nobody_waits}not known: no running pod shows how long a start takes{pull}"),
         }
     }
 
     fn eta(&self) -> Option<Eta> {
+        if self.is_written() {
+            return None;
+        }
         let Facts { snapshot, order, choice, .. } = self.facts;
         eta(snapshot, order, choice.way, std::time::Duration::ZERO)
     }

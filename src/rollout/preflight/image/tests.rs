@@ -95,9 +95,16 @@ pub(in crate::rollout::preflight) const CASES: &[Case] = &[
     Case {
         rule: "I109",
         severity: Severity::Info,
-        says: "about 25 MB of new layers for each node, 3 s at 10 MB/s",
+        says: "25.0 MB of new layers for each node, 3 s at 10 MB/s",
         triggers: || image(|image| image.layers = vec![(mk_digest('1'), 25_000_000)]).inspect(),
         silent: || both(|image| image.layers = vec![(mk_digest('1'), 25_000_000)]).inspect(),
+    },
+    Case {
+        rule: "I109",
+        severity: Severity::Info,
+        says: "1.0 MB of new layers for each node, 1 s at 10 MB/s",
+        triggers: || image(|image| image.layers = vec![(mk_digest('1'), 1_000_000)]).inspect(),
+        silent: || image(|image| image.layers = vec![(mk_digest('1'), 999_999)]).inspect(),
     },
     Case {
         rule: "I109",

@@ -123,6 +123,19 @@ fn an_image_that_is_there_already_would_only_be_proven() {
     scene.survey.image = scene.survey.running.clone();
     assert_eq!(scene.plan().outlook(), Outlook::AlreadyThere);
     assert!(scene.text().contains("changes  both are the same image"), "{}", scene.text());
+    assert!(
+        scene.text().contains("\ntime     none for pods that run the image already\n"),
+        "{}",
+        scene.text()
+    );
+    assert!(scene.plan().json().get("eta").is_none());
+}
+
+#[test]
+fn a_time_that_nobody_waits_for_is_said_to_be_that() {
+    let mut scene = mk_scene();
+    scene.order.wait = None;
+    assert!(scene.text().contains("\ntime     not waited for, about 36 s: 3 pods"), "{}", scene.text());
 }
 
 #[test]
