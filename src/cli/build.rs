@@ -16,6 +16,7 @@ use crate::kpack_trigger::{Version, is_image_name, record};
 
 /// Show the newest build of a kpack Image, have a new one made, or follow one to its verdict
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("watched").args(["trigger", "follow"]).multiple(true)))]
 pub struct Args {
     /// The Image's name
     #[arg(value_parser = image_name)]
@@ -27,10 +28,10 @@ pub struct Args {
     #[arg(short, long)]
     follow: bool,
     /// How many seconds to wait at most
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "watched", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// How often a build that the infrastructure failed is begun again
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "watched", value_parser = clap::value_parser!(u32).range(0..=10))]
     retry: u32,
     #[command(flatten)]
     output: OutputArgs,
@@ -139,8 +140,27 @@ pub(super) fn document(build: &Build) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
     use crate::kpack::fixtures::{mk_build, mk_failed};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn options_about_waiting_are_refused_where_nobody_waits() {
+        let parse = |words: &str| Cli::try_parse_from(words.split(' ')).map(|cli| cli.args);
+        assert!(parse("build app --timeout 5").is_err() && parse("build app --retry 1").is_err());
+        for words in
+            ["build app", "build app -t --retry 1", "build app -f --timeout 5", "build app -tf --timeout 5"]
+        {
+            assert!(parse(words).is_ok(), "{words}");
+        }
+    }
 
     #[test]
     fn a_build_is_shown_with_what_it_published_or_what_kpack_says() {

@@ -44,7 +44,7 @@ pub struct OrderArgs {
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_failure: Fallback,
     /// How many seconds the finished rollout must hold still: no restart, no pod that loses readiness
-    #[arg(long, default_value_t = order::SETTLE.as_secs(), value_name = "SECONDS")]
+    #[arg(long, default_value_t = order::SETTLE.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=order::LONGEST_SETTLE))]
     settle: u64,
     #[command(flatten)]
     start: StartArgs,
@@ -110,19 +110,18 @@ impl Terms<'_> {
     ///
     /// # Errors
     ///
-    /// When there is no such image, or options do not go together.
+    /// When there is no such image.
     pub async fn order(self, image: &str, access: &registry::Access, log: &Log) -> anyhow::Result<Order> {
         let (pinned, tag) = resolve(image, access, log).await?;
         let mut images = BTreeMap::new();
         for Other { container, image } in &self.args.container_image {
             images.insert(container.clone(), resolve(image, access, log).await?.0);
         }
-        let order = Order {
+        Ok(Order {
             image: pinned,
             images,
             tag,
-            wait: Some(self.args.wait.map_or(order::WAIT, Duration::from_secs))
-                .filter(|wait| !wait.is_zero()),
+            wait: self.args.patience(),
             said_wait: self.args.wait.map(Duration::from_secs),
             drain: self.args.drain.into(),
             drain_wait: Duration::from_secs(self.args.drain_wait),
@@ -132,9 +131,7 @@ impl Terms<'_> {
             settle: Duration::from_secs(self.args.settle),
             canary: self.canary,
             probe: self.probe,
-        };
-        order.inspect().map_err(|wrong| Failure::from(Impossible(wrong)))?;
-        Ok(order)
+        })
     }
 }
 
@@ -143,10 +140,17 @@ impl OrderArgs {
     ///
     /// # Errors
     ///
-    /// When one of them says something that there is not.
+    /// When one of them says something that there is not, or they do not go together.
     pub fn terms(&self) -> Result<Terms<'_>, Failure> {
-        let (policy, canary) = (self.start.policy()?, self.watch.canary()?);
-        Ok(Terms { args: self, policy, canary, probe: self.watch.probe() })
+        let (policy, canary, probe) = (self.start.policy()?, self.watch.canary()?, self.watch.probe());
+        order::inspect(self.patience(), canary.as_ref(), probe.as_ref())
+            .map_err(|wrong| Impossible(watch::as_option(wrong)))?;
+        Ok(Terms { args: self, policy, canary, probe })
+    }
+
+    /// Returns how long the new pods may take, where anybody waits for them.
+    fn patience(&self) -> Option<Duration> {
+        Some(self.wait.map_or(order::WAIT, Duration::from_secs)).filter(|wait| !wait.is_zero())
     }
 
     /// Returns the containers to change, those with an image of their own last.

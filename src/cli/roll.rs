@@ -48,8 +48,8 @@ pub struct Args {
     #[arg(short = 'l', long, value_name = "LABELS")]
     selector: Option<String>,
     /// The kind that the selector is for: `deployment`, `statefulset` or `daemonset`
-    #[arg(long, value_name = "KIND", default_value = "deployment", requires = "selector")]
-    kind: String,
+    #[arg(long, value_name = "KIND", default_value = "deployment", requires = "selector", value_parser = kind)]
+    kind: Kind,
     /// How many of several workloads roll at a time; the first that fails stops the rest
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     max_parallel: u8,
@@ -66,6 +66,13 @@ pub struct Args {
     record: Option<PathBuf>,
 }
 
+fn kind(text: &str) -> Result<Kind, String> {
+    match Kind::split(&format!("{text}/x")) {
+        Ok((kind, "x")) => Ok(kind),
+        _ => Err("write `deployment`, `statefulset` or `daemonset`".to_owned()),
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -73,6 +80,7 @@ pub struct Args {
 /// When the rollout did not end with every pod on the image.
 pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code> {
     let output = args.output.output;
+    let is_selected = args.selector.is_some();
     match (roll(args, surroundings).await, output) {
         (Ok(ended), Output::Text) => {
             let fields = match ended {
@@ -85,12 +93,16 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
             }
         }
         (Ok(Ended::One(report)), Output::Json) => {
-            surroundings.print(serde_json::to_value(&report)?)?;
+            // How many workloads a selector finds today must not decide what a program reads.
+            surroundings.print(match is_selected {
+                true => several_as_json(&[&report], &[]),
+                false => serde_json::to_value(&report)?,
+            })?;
             report.into_result().map_err(Failure::from)?;
         }
         (Ok(Ended::Several(all)), Output::Json) => {
             let reports: Vec<&Report> = all.reports.iter().map(|(_, report)| report).collect();
-            surroundings.print(json!({ "workloads": reports, "not_begun": all.not_begun }))?;
+            surroundings.print(several_as_json(&reports, &all.not_begun))?;
             all.into_result().map_err(Failure::from)?;
         }
         (Err(error), Output::Text) => return Err(error),
@@ -106,6 +118,10 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
 enum Ended {
     One(Box<Report>),
     Several(several::Ended),
+}
+
+fn several_as_json(reports: &[&Report], not_begun: &[String]) -> Value {
+    json!({ "workloads": reports, "not_begun": not_begun })
 }
 
 /// Returns what a program reads when it did not even come to a rollout.
@@ -128,7 +144,7 @@ async fn roll(args: Args, surroundings: &Surroundings) -> anyhow::Result<Ended> 
     let cluster = args.cluster.connect(surroundings).await?;
     let workloads = match &args.selector {
         None => workloads,
-        Some(selector) => selected(&cluster, &args.kind, selector).await?,
+        Some(selector) => selected(&cluster, args.kind, selector).await?,
     };
     let mut targets: Vec<Target> = workloads
         .into_iter()
@@ -194,10 +210,7 @@ impl Args {
     }
 }
 
-async fn selected(cluster: &Cluster, kind: &str, selector: &str) -> anyhow::Result<Vec<Workload>> {
-    let example = format!("{kind}/x");
-    let (kind, _) =
-        Kind::split(&example).map_err(|_| Failure::from(Wrong::Kind { kind: kind.to_owned() }))?;
+async fn selected(cluster: &Cluster, kind: Kind, selector: &str) -> anyhow::Result<Vec<Workload>> {
     let names = driver::select(cluster, &cluster.namespace, kind, selector).await;
     let names = names.map_err(Failure::from)?;
     Ok(names.into_iter().map(|name| Workload { kind, name }).collect())
@@ -214,15 +227,12 @@ enum Wrong {
     Twice { name: String },
     #[error("`{name}` is named, and `--selector {selector}` chooses workloads too")]
     Both { name: String, selector: String },
-    #[error("`--kind` is `{kind}`, which is not a kind that can be rolled")]
-    Kind { kind: String },
 }
 
 impl Explain for Wrong {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Both { .. } => "leave one of them out".to_owned(),
-            Self::Kind { .. } => "write `deployment`, `statefulset` or `daemonset`".to_owned(),
             _ => "write `rollway roll WORKLOAD… IMAGE`, or `rollway roll --selector LABELS IMAGE`".to_owned(),
         })
     }
@@ -279,5 +289,10 @@ mod tests {
             assert_eq!(wanted(words).unwrap_err(), error);
         }
         assert!(wanted(&["pod/app", "r/app:1"]).unwrap_err().contains("`pod` is not a kind"));
+        for kind in ["foo", "", "deployment/app"] {
+            assert!(Cli::try_parse_from(["roll", "-l", "a=b", "--kind", kind, "r/app:1"]).is_err(), "{kind}");
+        }
+        let args = Cli::parse_from(["roll", "-l", "a=b", "--kind", "sts", "r/app:1"]).args;
+        assert_eq!(args.kind, Kind::StatefulSet);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::cluster::is_name;
 use crate::rollout::Kind;
 
 /// A workload by name.
@@ -23,6 +24,11 @@ impl FromStr for Workload {
         if name.is_empty() || name.contains('/') {
             return Err("write it as `NAME` or `KIND/NAME`".to_owned());
         }
+        if !is_name(name) {
+            return Err(format!(
+                "`{name}` is no name of Kubernetes: lower case letters, digits, `-` and `.`"
+            ));
+        }
         Ok(Self { kind, name: name.to_owned() })
     }
 }
@@ -38,7 +44,7 @@ mod tests {
             assert_eq!((workload.kind, workload.name.as_str()), (Kind::Deployment, "app"), "{text}");
         }
         assert_eq!("sts/db".parse::<Workload>().unwrap().kind, Kind::StatefulSet);
-        for text in ["", "cronjob/app", "deployment/", "deployment/a/b"] {
+        for text in ["", "cronjob/app", "deployment/", "deployment/a/b", "App_X", "sts/-db"] {
             assert!(text.parse::<Workload>().is_err(), "{text}");
         }
     }

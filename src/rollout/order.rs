@@ -25,6 +25,8 @@ pub const WAIT: Duration = Duration::from_secs(180);
 pub const LONGEST_WAIT: u64 = 86_400;
 /// The longest drain in seconds: none is worth more than an hour.
 pub const LONGEST_DRAIN_WAIT: u64 = 3_600;
+/// The longest time to hold still, in seconds.
+pub const LONGEST_SETTLE: u64 = 3_600;
 /// How long a finished rollout must hold still when nobody says.
 pub const SETTLE: Duration = Duration::from_secs(10);
 
@@ -126,9 +128,6 @@ pub struct Order {
     pub probe: Option<Probe>,
 }
 
-/// The longest time to hold still.
-const LONGEST_SETTLE: Duration = Duration::from_secs(3_600);
-
 impl Order {
     /// Refuses what cannot be meant, before anything is asked or written.
     ///
@@ -136,19 +135,11 @@ impl Order {
     ///
     /// The first key that says something impossible.
     pub fn inspect(&self) -> Result<(), Wrong> {
-        if self.settle > LONGEST_SETTLE {
+        if self.settle > Duration::from_secs(LONGEST_SETTLE) {
             let words = format!("is {}, which is not between 0 and 3600 seconds", self.settle.as_secs());
             return Err(Wrong::new("settle", words, "leave it out for 10 seconds"));
         }
-        if let Some(probe) = &self.probe {
-            probe.inspect()?;
-        }
-        let Some(canary) = &self.canary else { return Ok(()) };
-        if self.wait.is_none() {
-            let words = "is set, and nobody stays to watch it".to_owned();
-            return Err(Wrong::new("canary", words, "give the new pods a time to be ready above 0"));
-        }
-        canary.inspect(self.probe.is_some())
+        inspect(self.wait, self.canary.as_ref(), self.probe.as_ref())
     }
 
     /// Returns the image that the container is to run.
@@ -156,6 +147,23 @@ impl Order {
     pub fn image_of(&self, container: &str) -> &Pinned {
         self.images.get(container).unwrap_or(&self.image)
     }
+}
+
+/// Refuses what is watched in a way that cannot be meant, for those who have no image yet.
+///
+/// # Errors
+///
+/// The first key that says something impossible.
+pub fn inspect(wait: Option<Duration>, canary: Option<&Canary>, probe: Option<&Probe>) -> Result<(), Wrong> {
+    if let Some(probe) = probe {
+        probe.inspect()?;
+    }
+    let Some(canary) = canary else { return Ok(()) };
+    if wait.is_none() {
+        let words = "is set, and nobody stays to watch it".to_owned();
+        return Err(Wrong::new("canary", words, "give the new pods a time to be ready above 0"));
+    }
+    canary.inspect(probe.is_some())
 }
 
 /// Which preflight rules stop a rollout.

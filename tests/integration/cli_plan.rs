@@ -181,6 +181,15 @@ fn options_that_make_no_sense_are_refused_before_anybody_is_asked() {
     --- stderr
     error: `--freeze`: expected an object, found a string
     ");
+    for (wrong, words) in [
+        (&["--probe", "notaurl"][..], "error: `--probe` has the address `notaurl`"),
+        (&["--canary", "1", "--wait", "0"], "error: `--canary` is set, and nobody stays to watch it"),
+        (&["--settle", "3601"], "error: invalid value '3601' for '--settle <SECONDS>'"),
+    ] {
+        let outcome = scene.plan(wrong);
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+        assert!(outcome.stderr.starts_with(words), "{outcome}");
+    }
     assert_snapshot!(scene.plan(&["--window", "day: [mon]"]), @r"
     exit 2
     --- stderr

@@ -11,9 +11,14 @@ use crate::support::toolkit::{Outcome, Toolkit, finish};
 
 /// Rolls to image `b` while the test plays the controllers.
 fn roll(server: &ApiServer, toolkit: &Toolkit, args: &[&str]) -> Outcome {
+    roll_chosen(server, toolkit, &["app"], args)
+}
+
+fn roll_chosen(server: &ApiServer, toolkit: &Toolkit, chosen: &[&str], args: &[&str]) -> Outcome {
     let path = toolkit.file("kubeconfig", &kubeconfig(server, TOKEN));
     let image = format!("{}:v2@{}", shop::REPOSITORY, shop::digest('b'));
-    let run = toolkit.binary("rollway").args(["roll", "app", &image, "--settle", "0", "--drain", "none"]);
+    let run =
+        toolkit.binary("rollway").arg("roll").args(chosen).args([&image, "--settle", "0", "--drain", "none"]);
     let mut child = run.args(args).arg("--kubeconfig").arg(path).start_without_stdin();
     while child.try_wait().unwrap().is_none() {
         if !shop::reconcile(server) {
@@ -41,6 +46,20 @@ fn json_is_one_object_on_stdout_and_the_log_is_plain_text() {
     assert!(report["findings"].is_array() && report.get("words").is_none(), "{outcome}");
     assert!(!outcome.stderr.contains('\u{1b}'), "{outcome}");
     assert!(outcome.stderr.contains("done: 3/3 pods run"), "{outcome}");
+}
+
+#[test]
+fn a_selector_answers_in_the_form_of_several_however_many_it_finds() {
+    let server = scene();
+    let mut deployment = server.object(shop::DEPLOYMENT).unwrap();
+    deployment["metadata"]["labels"] = json!({"team": "shop"});
+    server.put(shop::DEPLOYMENT, deployment);
+    let outcome = roll_chosen(&server, &Toolkit::new(), &["--selector", "team=shop"], &["--output", "json"]);
+    let document = outcome.json();
+    assert_eq!((outcome.code, &document["not_begun"]), (Some(0), &json!([])), "{outcome}");
+    let workloads = document["workloads"].as_array().unwrap();
+    assert_eq!(workloads.len(), 1, "{outcome}");
+    assert_eq!(workloads[0]["workload"], json!("shop/deployment/app"));
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long)]
     watch: bool,
     /// With --watch: end when so many builds have finished
-    #[arg(long, value_name = "COUNT", requires = "watch")]
+    #[arg(long, value_name = "COUNT", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     builds: Option<u64>,
     /// How often resources without `check_every` are checked, 1s or more
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = interval)]

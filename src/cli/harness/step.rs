@@ -21,9 +21,10 @@ use crate::harness::verdict::{Answer, Verdict, judge};
 use crate::harness::{self, Program};
 
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("program").args(["resource", "image"]).required(true)))]
 pub(super) struct Args {
     /// The resource type: one executable that answers to check, in and out, or a directory of three
-    #[arg(long, value_name = "PATH", required_unless_present = "image", conflicts_with = "image")]
+    #[arg(long, value_name = "PATH")]
     resource: Option<PathBuf>,
     /// The resource type's image, an OCI archive or layout; it runs in an unprivileged container
     #[arg(long, value_name = "ARCHIVE")]
@@ -34,13 +35,13 @@ pub(super) struct Args {
     /// The resource's source, as JSON or as the name of a JSON or YAML file
     #[arg(long, value_name = "JSON|FILE")]
     source: Option<String>,
-    /// The step's params, as JSON or as the name of a JSON or YAML file
+    /// The params of `in` or `out`, as JSON or as the name of a JSON or YAML file; a check has none
     #[arg(long, value_name = "JSON|FILE")]
     params: Option<String>,
     /// The version: a check's cursor or what `in` fetches; JSON, a file, or `key:value,key:value`
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// The directory that `in` writes and `out` reads [default: a temporary one]
+    /// The directory that `in` writes and `out` reads; a check has none [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Seconds until the step's timeout [default: none]

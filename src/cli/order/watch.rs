@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::probe::shown;
 use crate::probe::tally::Lane;
 use crate::rollout::order::canary::{Check, Metric, Share, seconds};
-use crate::rollout::order::{Canary, Probe};
+use crate::rollout::order::{Canary, Probe, Wrong};
 
 /// What is watched.
 #[derive(clap::Args, Clone, Debug)]
@@ -104,6 +104,20 @@ impl WatchArgs {
         }
         options
     }
+}
+
+/// Returns what is wrong with a key, said of the option that stands for it.
+pub(super) fn as_option(wrong: Wrong) -> Wrong {
+    let option = match wrong.key() {
+        "canary" => "--canary",
+        "canary.hold" => "--canary-hold",
+        "canary.checks" => "--canary-check",
+        "probe.url" => "--probe",
+        "probe.rps" => "--probe-rps",
+        "probe.lanes" => "--probe-lanes",
+        other => other,
+    };
+    wrong.of_option(option)
 }
 
 /// Returns a check as it is typed.

@@ -93,7 +93,7 @@ impl Canary {
             match check {
                 Check::Probe if !has_probe => {
                     let words = "asks for `probe`, and there is no `probe`".to_owned();
-                    return Err(Wrong::new("canary.checks", words, "set `probe: {url: …}`"));
+                    return Err(Wrong::new("canary.checks", words, "give it a `probe` too"));
                 }
                 Check::Prometheus(Metric { max: None, min: None, query, .. }) => {
                     let words = format!("has the query `{query}` without bounds");

@@ -18,6 +18,20 @@ impl Wrong {
     }
 }
 
+impl Wrong {
+    /// Returns the same words about the option of the command line that stands for the key.
+    #[must_use]
+    pub fn of_option(self, option: &'static str) -> Self {
+        Self { key: option, ..self }
+    }
+
+    /// Returns the key.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        self.key
+    }
+}
+
 impl Explain for Wrong {
     fn hint(&self) -> Option<String> {
         Some(self.hint.to_owned())

@@ -15,7 +15,9 @@ use crate::failure::Failure;
 use crate::registry::Ambient;
 use crate::rollout::driver::lines::Lines;
 use crate::rollout::driver::{self, Site};
-use crate::rollout::order::{Canary, Freeze, LONGEST_DRAIN_WAIT, LONGEST_WAIT, Probe, SETTLE, WAIT, Window};
+use crate::rollout::order::{
+    Canary, Freeze, LONGEST_DRAIN_WAIT, LONGEST_SETTLE, LONGEST_WAIT, Probe, SETTLE, WAIT, Window,
+};
 use crate::rollout::report::Reporter;
 use crate::rollout::several::Together;
 use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};
@@ -172,7 +174,7 @@ impl PutParams {
         let bounds = [
             ("wait_until_ready", self.wait().as_secs(), 0, LONGEST_WAIT),
             ("drain_wait", self.drain_wait, 1, LONGEST_DRAIN_WAIT),
-            ("settle", self.settle, 0, LONGEST_DRAIN_WAIT),
+            ("settle", self.settle, 0, LONGEST_SETTLE),
         ];
         let wrong = bounds.into_iter().find(|(_, given, least, most)| given < least || given > most);
         wrong.map_or(Ok(()), |(key, given, least, most)| Err(Error::Seconds { key, given, least, most }))
