@@ -12,6 +12,7 @@ use super::output::{Output, OutputArgs, short, table};
 use crate::concourse::request;
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::image::Digest;
 use crate::image_digest::{Detail, Report, Source, Version, look};
 use crate::registry::{self, Ambient, Client};
 use crate::yaml;
@@ -131,6 +132,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     if keys.is_empty() && args.source.is_none() && !args.explain && args.cursor.is_none() {
         return plain(&args, surroundings).await;
     }
+    let cursor = args.cursor.as_deref().map(cursor).transpose()?;
     let source: Source = request::typed("source", &source(&args, keys)?).map_err(Failure::from)?;
     let access = match &args.source {
         Some(_) => source.access(&Ambient::of(&surroundings.vars)),
@@ -139,7 +141,6 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     let client =
         Client::reach(&source.repository, &access, &surroundings.log).await.map_err(Failure::from)?;
     let client = if args.verbose { client.traced() } else { client };
-    let cursor = args.cursor.as_deref().map(cursor).transpose()?;
     let report = look(&client, &source, cursor).await.map_err(Failure::from)?;
     answer(&args, &source.repository, &report, surroundings)
 }
@@ -217,8 +218,10 @@ fn read(path: &std::path::Path) -> anyhow::Result<Map<String, Value>> {
 }
 
 fn cursor(text: &str) -> anyhow::Result<Version> {
-    let (tag, digest) = text.split_once('@').context("the cursor is written as `TAG@sha256:…`")?;
-    Ok(Version { tag: tag.to_owned(), digest: digest.to_owned(), moved: None })
+    let parts = text.split_once('@').and_then(|(tag, digest)| Some((tag, digest.parse::<Digest>().ok()?)));
+    let (tag, digest) =
+        parts.with_context(|| format!("`--cursor` is `{text}`; write it as `TAG@sha256:…`"))?;
+    Ok(Version { tag: tag.to_owned(), digest: digest.to_string(), moved: None })
 }
 
 fn answer(
@@ -251,7 +254,7 @@ fn answer(
             }
         }
     }
-    if newest.is_none() && args.output.output == Output::Text {
+    if newest.is_none() {
         bail!("a check of `{repository}` finds no version");
     }
     Ok(Code::Done)

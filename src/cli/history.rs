@@ -7,9 +7,9 @@ use super::access::ClusterArgs;
 use super::output::{Output, OutputArgs, short, table};
 use super::workload::Workload;
 use crate::exit::Code;
-use crate::failure::Failure;
+use crate::failure::{Explain, Failure};
 use crate::rollout::history::Entry;
-use crate::rollout::{Target, driver};
+use crate::rollout::{Error, Target, driver};
 
 /// The columns of the table; the first marks what the template asks for now.
 const HEADING: [&str; 7] = ["NOW", "REVISION", "DIGEST", "TAG", "WHEN", "BY", "OUTCOME"];
@@ -41,7 +41,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         name: args.workload.name,
         containers: args.container.into_iter().collect(),
     };
-    let entries = driver::history(&cluster, &target).await.map_err(Failure::from)?;
+    let entries = driver::history(&cluster, &target).await.map_err(|error| Failure::from(Unread(error)))?;
     match args.output.output {
         Output::Text => surroundings.print(shown(&entries))?,
         Output::Json => {
@@ -50,6 +50,17 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         }
     }
     Ok(Code::Done)
+}
+
+/// Nothing was to be rolled, so no rule forbids it: what a rollout calls blocked has failed here.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Unread(Error);
+
+impl Explain for Unread {
+    fn hint(&self) -> Option<String> {
+        self.0.hint()
+    }
 }
 
 fn shown(entries: &[Entry]) -> String {

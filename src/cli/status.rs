@@ -1,5 +1,6 @@
 //! `rollway status`: what runs, what should, and what there is by now, for many workloads at once.
 
+use anyhow::bail;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use serde_json::json;
 
@@ -70,7 +71,7 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         surroundings.log.line(format_args!("warning: {refusal}"));
     }
     if !args.workloads.is_empty() {
-        rows = named(rows, &args.workloads, &cluster).await?;
+        rows = named(rows, &args.workloads, namespace, &cluster).await?;
     }
     if !args.offline {
         status::learn(&mut rows, &access, args.registry.as_deref(), &surroundings.log).await;
@@ -86,10 +87,19 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
     Ok(Code::Done)
 }
 
-async fn named(rows: Vec<Status>, workloads: &[Workload], cluster: &Cluster) -> anyhow::Result<Vec<Status>> {
+/// Keeps the rows of `workloads`; `namespace` is the only one that was looked at.
+async fn named(
+    rows: Vec<Status>,
+    workloads: &[Workload],
+    namespace: Option<&str>,
+    cluster: &Cluster,
+) -> anyhow::Result<Vec<Status>> {
     let is = |row: &Status, workload: &Workload| (row.kind, &row.name) == (workload.kind, &workload.name);
     if let Some(missing) = workloads.iter().find(|workload| !rows.iter().any(|row| is(row, workload))) {
-        let (title, place, name) = (missing.kind.title(), &cluster.namespace, &missing.name);
+        let (title, name) = (missing.kind.title(), &missing.name);
+        let Some(place) = namespace else {
+            bail!("there is no {title} `{name}` in any namespace");
+        };
         let error = match missing.kind {
             Kind::Deployment => cluster.no_workload::<Deployment>(title, place, name).await,
             Kind::StatefulSet => cluster.no_workload::<StatefulSet>(title, place, name).await,

@@ -155,8 +155,29 @@ fn cursor_shows_what_the_next_check_would_answer() {
     let outcome = toolkit.binary("rollway").args(["digest", &image, "-o", "json", "--cursor", &cursor]).run();
     let versions = serde_json::json!([{"tag": "latest", "digest": old}, {"tag": "latest", "digest": new}]);
     assert_eq!(outcome.json()["versions"], versions, "{outcome}");
-    let outcome = toolkit.binary("rollway").args(["digest", &image, "--cursor", "latest"]).run();
-    assert!(outcome.stderr.contains("the cursor is written as `TAG@sha256:…`"), "{outcome}");
+    assert!(!registry.requests().is_empty());
+    for wrong in ["latest", "latest@sha256:aa"] {
+        let outcome = toolkit.binary("rollway").args(["digest", &image, "--cursor", wrong]).run();
+        let words = format!("error: `--cursor` is `{wrong}`; write it as `TAG@sha256:…`");
+        assert!(outcome.stderr.starts_with(&words), "{outcome}");
+    }
+    assert!(registry.requests().is_empty());
+}
+
+#[test]
+fn no_version_is_a_failure_in_every_form() {
+    let registry = Registry::plain();
+    registry.image("app", "nightly", &[]);
+    let toolkit = Toolkit::new();
+    for form in [&["--explain"][..], &["-o", "json"], &["--explain", "-o", "json"], &[]] {
+        let run = toolkit.binary("rollway").arg("digest").arg(registry.repository("app"));
+        let outcome = run.args(["--tag-regex", "^v"]).args(form).run();
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stderr.contains("finds no version"), "{outcome}");
+        if form.contains(&"json") {
+            assert!(outcome.json()["image"].is_null(), "{outcome}");
+        }
+    }
 }
 
 /// Returns a docker config.json that knows one host.

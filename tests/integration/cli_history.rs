@@ -59,4 +59,7 @@ fn deployment_that_is_not_there_is_told_with_those_that_are() {
     let outcome = history(&scene(), &["ap"]);
     assert_eq!(outcome.code, Some(1), "{outcome}");
     assert!(outcome.stderr.contains("hint: the Deployments in `shop` are `app`"), "{outcome}");
+    let outcome = history(&scene(), &["app", "-c", "nope"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome}");
+    assert!(outcome.stderr.contains("`nope`") && outcome.stderr.contains("\nhint: "), "{outcome}");
 }

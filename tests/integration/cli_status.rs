@@ -171,6 +171,11 @@ fn what_is_not_there_or_cannot_be_said_is_one_line() {
     error: there is no Deployment `ap` in namespace `shop`
     hint: the Deployments in `shop` are `app`
     ");
+    assert_snapshot!(status(&Toolkit::new(), &server, &["-A", "ap"]), @r"
+    exit 1
+    --- stderr
+    error: there is no Deployment `ap` in any namespace
+    ");
     let outcome = status(&Toolkit::new(), &server, &["statefulset/db"]);
     let words = "error: there is no StatefulSet `db` in namespace `shop`\n";
     assert_eq!(outcome.code, Some(1), "{outcome}");
