@@ -25,9 +25,7 @@ impl FromStr for Workload {
             return Err("write it as `NAME` or `KIND/NAME`".to_owned());
         }
         if !is_name(name) {
-            return Err(format!(
-                "`{name}` is no name of Kubernetes: lower case letters, digits, `-` and `.`"
-            ));
+            return Err("not a name of Kubernetes: lower case letters, digits, `-` and `.`".to_owned());
         }
         Ok(Self { kind, name: name.to_owned() })
     }
