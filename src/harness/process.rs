@@ -1,5 +1,5 @@
 //! One process as a worker runs it: JSON in, stdout kept, stderr shown line by line, SIGTERM to the
-//! process alone, SIGKILL 10 seconds later.
+//! process alone, SIGKILL 10 seconds later, and to what is left of its group when it has ended.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use std::os::unix::process::ExitStatusExt;
 
 use futures::future::{FusedFuture, FutureExt};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -69,6 +69,7 @@ pub async fn run(
     // A terminal sends Ctrl-C to the whole group; a worker never signals anything but the process.
     command.process_group(0).kill_on_drop(true);
     let mut child = spawn(&mut command).await?;
+    let mut group = Group(id_of(&child));
 
     let kept = RefCell::new(Vec::new());
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -89,12 +90,37 @@ pub async fn run(
                 _ = &mut pipes => {}
             }
         };
+        group.leader_is_gone();
         if !pipes.is_terminated() {
             let _ = tokio::time::timeout(DRAIN, pipes).await;
         }
         ended
     };
     Ok(Ran { ended, stdout: kept.into_inner() })
+}
+
+/// The processes that were started together; what is left of them ends with this, as it would with
+/// its container.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// Forgets a group that has no more processes: its id may then be given to others. The id of one
+    /// that has some is taken, and the signal comes after [`DRAIN`] at the latest.
+    fn leader_is_gone(&mut self) {
+        self.0 = self.0.filter(|id| test_kill_process_group(*id).is_ok());
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
+fn id_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
 }
 
 /// An executable that is being written, by a build beside a watch, is busy for a moment.
@@ -127,7 +153,7 @@ async fn end(child: &mut Child, limits: &Limits, kill: &dyn Fn()) -> Result<Ende
         () = limits.interrupted.clone() => Ended::Interrupted,
         () = timeout => Ended::TimedOut,
     };
-    if let Some(id) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+    if let Some(id) = id_of(child) {
         let _ = kill_process(id, Signal::TERM);
     }
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {

@@ -250,3 +250,32 @@ fn executable_that_is_being_written_is_waited_for() {
     });
     assert_eq!(waiting.json()["outcome"], "succeeded");
 }
+
+#[test]
+fn what_a_process_left_behind_ends_with_it() {
+    let toolkit = Toolkit::new();
+    for body in ["sleep 297", "exit 3", "echo '[]'", "kill -9 $$"] {
+        let start = "sleep 298 & echo $! >&2; (trap '' TERM HUP; exec sleep 299) & echo $! >&2";
+        let args = ["--json", "--timeout", "1"];
+        let document = run(&toolkit, "check", &format!("{start}\n{body}"), &args).json();
+        let children = document["stderr"].as_array().unwrap();
+        assert_eq!(children.len(), 2, "{document}");
+        for child in children {
+            assert!(has_ended(child.as_str().unwrap()), "{body} left {child}");
+        }
+    }
+}
+
+/// Returns whether the process ends within moments; SIGKILL is not obeyed at once. A process that only
+/// waits for its parent has ended.
+fn has_ended(id: &str) -> bool {
+    (0..100).any(|_| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+        let is_gone = matches!(state, None | Some("Z" | "X"));
+        if !is_gone {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        is_gone
+    })
+}

@@ -1,6 +1,6 @@
 //! What a pipeline run says: events, as JSON lines for machines and as lines for people.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::book::{Status, Use};
 use crate::concourse::{AnyVersion, Field};
@@ -24,7 +24,7 @@ pub enum Event {
         /// The versions that are new, oldest first.
         versions: Vec<AnyVersion>,
         /// What it wrote to stderr, when it did not succeed.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "plain_lines")]
         stderr: Vec<String>,
     },
     /// A build starts.
@@ -51,6 +51,7 @@ pub enum Event {
         /// `get NAME` or `put NAME`.
         step: String,
         /// The line.
+        #[serde(serialize_with = "plain_line")]
         text: String,
     },
     /// A get or put ended.
@@ -152,4 +153,35 @@ impl std::fmt::Display for Name {
 
 fn on_one_line(version: &AnyVersion) -> String {
     version.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns `line` without what only a terminal understands.
+pub(super) fn uncoloured(line: &str) -> String {
+    anstream::adapter::strip_str(line).to_string()
+}
+
+fn plain_line<S: Serializer>(line: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&uncoloured(line))
+}
+
+fn plain_lines<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(lines.iter().map(|line| uncoloured(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_people_and_not_for_machines() {
+        let coloured = "\u{1b}[31merror:\u{1b}[0m no".to_owned();
+        let build = Name { job: "deploy".to_owned(), build: 1 };
+        let line = Event::Line { build, step: "put target".to_owned(), text: coloured.clone() };
+        assert_eq!(serde_json::to_value(&line).unwrap()["text"], "error: no");
+        assert_eq!(line.lines(), [format!("deploy #1 | put target | {coloured}")]);
+
+        let (resource, reason, stderr) = ("image".to_owned(), Some("exit".to_owned()), vec![coloured]);
+        let check = Event::Check { resource, outcome: "failed", reason, versions: Vec::new(), stderr };
+        assert_eq!(serde_json::to_value(&check).unwrap()["stderr"], serde_json::json!(["error: no"]));
+    }
 }

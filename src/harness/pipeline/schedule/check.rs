@@ -6,7 +6,7 @@ use std::path::Path;
 use futures::future::LocalBoxFuture;
 use serde_json::Map;
 
-use super::super::transcript::Event;
+use super::super::transcript::{Event, uncoloured};
 use super::Keeper;
 use crate::concourse::{AnyVersion, Interrupted, Step};
 use crate::failure::Failure;
@@ -107,7 +107,7 @@ impl Engine<'_> {
             }
             Verdict::Succeeded(Answer::Version(..)) | Verdict::Aborted => None,
             Verdict::Failed(reason) | Verdict::Errored(reason) => {
-                let last = stderr.last().map(|line| format!(": {line}")).unwrap_or_default();
+                let last = last_words(&stderr).map(|line| format!(": {line}")).unwrap_or_default();
                 let why = format!("{reason}{last}");
                 if known != Some(why.as_str()) {
                     let (reason, versions) = (Some(reason), Vec::new());
@@ -116,5 +116,34 @@ impl Engine<'_> {
                 Some(why)
             }
         }
+    }
+}
+
+/// Returns the line that says best why a process failed: its last error, before the hints that follow
+/// it, or else its last line. Colours would be noise in the middle of another error.
+fn last_words(stderr: &[String]) -> Option<String> {
+    let lines: Vec<String> = stderr.iter().map(|line| uncoloured(line)).collect();
+    lines.iter().rfind(|line| line.starts_with("error:")).or(lines.last()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[&str]) -> Option<String> {
+        last_words(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn last_words_are_the_last_error_without_its_colours_and_hints() {
+        let lines =
+            ["error: one", "\u{1b}[1m\u{1b}[31merror:\u{1b}[0m two", "\u{1b}[36mhint:\u{1b}[0m three"];
+        assert_eq!(of(&lines), Some("error: two".to_owned()));
+    }
+
+    #[test]
+    fn last_words_without_an_error_are_the_last_line() {
+        assert_eq!(of(&["one", "no \u{1b}[1mroute\u{1b}[0m"]), Some("no route".to_owned()));
+        assert_eq!(of(&[]), None);
     }
 }
