@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Error, on, tree};
 
+/// An index of indexes of one is what nobody writes.
+const DEEPEST: u32 = 4;
+
 /// An unpacked image.
 pub struct Image {
     /// Its files.
@@ -112,7 +115,7 @@ impl Layout {
             fs::read(self.folder.join("index.json")).map_err(|_| self.broken("it has no `index.json`"))?;
         let mut index: Index =
             serde_json::from_slice(&text).map_err(|error| self.broken(format!("`index.json`: {error}")))?;
-        loop {
+        for _ in 0..DEEPEST {
             let chosen = index
                 .manifests
                 .iter()
@@ -123,15 +126,31 @@ impl Layout {
             }
             index = self.json(&chosen.digest)?;
         }
+        Err(self.broken(format!("its indexes are nested more than {DEEPEST} deep")))
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, digest: &str) -> Result<T, Error> {
-        let text =
-            fs::read(self.blob(digest)?).map_err(|_| self.broken(format!("blob `{digest}` is missing")))?;
-        serde_json::from_slice(&text).map_err(|error| self.broken(format!("blob `{digest}`: {error}")))
+        let file = BufReader::new(self.blob(digest)?);
+        serde_json::from_reader(file).map_err(|error| self.broken(format!("blob `{digest}`: {error}")))
     }
 
-    fn blob(&self, digest: &str) -> Result<PathBuf, Error> {
+    /// Opens a blob that is what its digest says.
+    fn blob(&self, digest: &str) -> Result<File, Error> {
+        let path = self.place(digest)?;
+        // Anything else could keep it waiting for ever.
+        if !fs::metadata(&path).is_ok_and(|found| found.is_file()) {
+            return Err(self.broken(format!("blob `{digest}` is missing")));
+        }
+        let mut file = File::open(&path).map_err(on("open", &path))?;
+        let found = hash_of(&file).map_err(on("read", &path))?;
+        if !digest.eq_ignore_ascii_case(&format!("sha256:{found}")) {
+            return Err(self.broken(format!("blob `{digest}` is damaged")));
+        }
+        file.rewind().map_err(on("read", &path))?;
+        Ok(file)
+    }
+
+    fn place(&self, digest: &str) -> Result<PathBuf, Error> {
         let (algorithm, hex) = digest.split_once(':').unwrap_or_default();
         if algorithm != "sha256" || hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(self.broken(format!("`{digest}` is not a digest")));
@@ -140,16 +159,10 @@ impl Layout {
     }
 
     fn apply(&self, digest: &str, root: &Path, base: u32) -> Result<(), Error> {
-        let blob = self.blob(digest)?;
-        let mut file = File::open(&blob).map_err(|_| self.broken(format!("blob `{digest}` is missing")))?;
-        let found = hash_of(&file).map_err(on("read", &blob))?;
-        if !digest.ends_with(&found) {
-            return Err(self.broken(format!("blob `{digest}` is damaged")));
-        }
-        file.rewind().map_err(on("read", &blob))?;
+        let mut file = self.blob(digest)?;
         let mut start = [0; 4];
-        let count = file.read(&mut start).map_err(on("read", &blob))?;
-        file.rewind().map_err(on("read", &blob))?;
+        let count = file.read(&mut start).and_then(|count| file.rewind().map(|()| count));
+        let count = count.map_err(on("read", &self.place(digest)?))?;
         let file = BufReader::new(file);
         let result = match &start[..count] {
             [0x1f, 0x8b, ..] => apply_layer(flate2::bufread::GzDecoder::new(file), root, base),
@@ -274,5 +287,59 @@ mod tests {
         assert!(!root.path().join("b").exists() && !root.path().join("a/one").exists());
         white_out(&root.path().join("a"), ".wh..opq").unwrap();
         assert_eq!(fs::read_dir(root.path().join("a")).unwrap().count(), 0);
+    }
+
+    /// A layout whose index names `text` by `digest`, or by its own when there is none.
+    fn layout(text: &str, digest: Option<&str>) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = folder.path().join("blobs/sha256");
+        fs::create_dir_all(&blobs).unwrap();
+        fs::write(blobs.join("text"), text).unwrap();
+        let own = hash_of(&File::open(blobs.join("text")).unwrap()).unwrap();
+        let hex = digest.map_or(own, str::to_owned);
+        fs::rename(blobs.join("text"), blobs.join(&hex)).unwrap();
+        let index = format!(
+            r#"{{"manifests": [{{"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:{hex}"}}]}}"#
+        );
+        fs::write(folder.path().join("index.json"), index).unwrap();
+        (folder, hex)
+    }
+
+    fn refusal(folder: &Path) -> String {
+        let work = tempfile::tempdir().unwrap();
+        Image::unpack(folder, work.path(), 0).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn blob_that_is_not_what_its_digest_says_is_damaged() {
+        // An index that names itself cannot have the digest that it names.
+        let hex = "0".repeat(64);
+        let own = format!(r#"{{"manifests": [{{"mediaType": "index", "digest": "sha256:{hex}"}}]}}"#);
+        let (folder, _) = layout(&own, Some(&hex));
+        assert!(refusal(folder.path()).contains("is damaged"), "{}", refusal(folder.path()));
+    }
+
+    #[test]
+    fn blob_that_would_keep_its_reader_waiting_is_none() {
+        let (folder, hex) = layout("{}", None);
+        let blob = folder.path().join("blobs/sha256").join(hex);
+        fs::remove_file(&blob).unwrap();
+        std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("s"), &blob).unwrap();
+        assert!(refusal(folder.path()).contains("is missing"), "{}", refusal(folder.path()));
+    }
+
+    #[test]
+    fn indexes_are_followed_to_a_depth() {
+        let (folder, mut hex) = layout(r#"{"manifests": []}"#, None);
+        for _ in 0..DEEPEST {
+            let text = format!(r#"{{"manifests": [{{"mediaType": "index", "digest": "sha256:{hex}"}}]}}"#);
+            let (other, outer) = layout(&text, None);
+            let name = format!("blobs/sha256/{outer}");
+            fs::copy(other.path().join(&name), folder.path().join(&name)).unwrap();
+            fs::copy(other.path().join("index.json"), folder.path().join("index.json")).unwrap();
+            hex = outer;
+        }
+        assert!(refusal(folder.path()).contains("nested more than 4 deep"), "{}", refusal(folder.path()));
     }
 }

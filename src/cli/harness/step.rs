@@ -82,7 +82,7 @@ pub(super) async fn run(step: Step, args: Args, surroundings: &Surroundings) -> 
             timeout: args.timeout.map(Duration::from_secs),
         },
         lines: &|line| match args.json {
-            true => kept.borrow_mut().push(line.to_owned()),
+            true => kept.borrow_mut().push(anstream::adapter::strip_str(line).to_string()),
             false => surroundings.log.line(line),
         },
     };
