@@ -12,6 +12,8 @@ pub use build::{Build, State};
 pub use dialect::{Dialect, Kind};
 pub use image::Image;
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::log::is_obeyed;
@@ -73,9 +75,16 @@ pub fn one_line(text: &str) -> String {
 /// registries repeat the URL that they were given, with its password or its signature.
 #[must_use]
 pub fn said(text: &str) -> String {
-    const ENDS: [char; 8] = [' ', '"', '\'', '`', '<', '>', '(', ')'];
-    let line = one_line(text);
-    let (mut kept, mut rest) = (String::new(), line.as_str());
+    without_secrets(&one_line(text))
+}
+
+/// What ends a URL in the middle of a line.
+const ENDS: [char; 9] = [' ', '\t', '"', '\'', '`', '<', '>', '(', ')'];
+
+/// Returns the line, its URLs without user, password, query and fragment.
+#[must_use]
+pub fn without_secrets(line: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), line);
     while let Some((before, after)) = rest.split_once("://") {
         let (url, beyond) = after.split_at(after.find(ENDS).unwrap_or(after.len()));
         let (authority, path) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
@@ -91,6 +100,24 @@ pub fn said(text: &str) -> String {
         };
     }
     kept + rest
+}
+
+/// Returns the line, its URLs without user and password and otherwise as it is.
+#[must_use]
+pub fn without_userinfo(line: &str) -> Cow<'_, str> {
+    let Some((_, after)) = line.split_once("://") else { return Cow::Borrowed(line) };
+    if !after.contains('@') {
+        return Cow::Borrowed(line);
+    }
+    let (mut kept, mut rest) = (String::new(), line);
+    while let Some((before, after)) = rest.split_once("://") {
+        let end =
+            after.find(|letter| ENDS.contains(&letter) || "/?#".contains(letter)).unwrap_or(after.len());
+        let host = after[..end].rsplit_once('@').map_or(&after[..end], |(_, host)| host);
+        kept.extend([before, "://", host]);
+        rest = &after[end..];
+    }
+    Cow::Owned(kept + rest)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! | [`patch`] | what is written | none |
 //! | [`mine`] | which build is the one that was asked for | none |
 //! | [`follow`] | how a build that is watched stands, and what is worth saying | none |
+//! | [`mask`] | what of a build's log is not told | none |
 //! | [`cause`], [`report`], [`stage`] | whose fault a failure is, and the words | none |
 //! | [`driver`] | nothing | all |
 
@@ -21,12 +22,14 @@ mod error;
 pub mod follow;
 mod get;
 mod manifest;
+pub mod mask;
 pub mod mine;
 pub mod order;
 pub mod patch;
 mod put;
 pub mod record;
 pub mod report;
+mod revision;
 mod source;
 pub mod stage;
 pub mod tail;

@@ -1,6 +1,9 @@
 //! `rollway log`: the log of a build on stdout, all steps of it, as long as its pod is there.
 
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
+
+use anyhow::Context;
 
 use super::Surroundings;
 use super::access::ClusterArgs;
@@ -46,18 +49,29 @@ pub async fn run(args: Args, surroundings: &Surroundings) -> anyhow::Result<Code
         None => newest(&place, &options).await?,
         Some(number) => numbered(&place, &args.image, number).await?,
     };
-    let out = Log::to(colour::stream(std::io::stdout(), &surroundings.vars));
+    let mut out = colour::stream(std::io::stdout(), &surroundings.vars);
     if args.follow && build.state == State::Running {
         let order = Order { logs: true, timeout: Duration::from_secs(args.timeout), ..Order::default() };
+        let out = Log::to(out);
         let site = Site { place: &place, log: &out, interrupted: surroundings.interrupted.clone() };
         driver::follow(&site, &order, &build).await.map_err(Failure::from)?;
         return Ok(Code::Done);
     }
-    let mut sink = |line: &str| out.line(line);
+    let mut broken = Ok(());
+    let mut sink = |line: &str| {
+        if broken.is_ok() {
+            broken = writeln!(out, "{line}");
+        }
+    };
     let written = tokio::select! {
         written = place.write_log(&build, &mut sink) => written,
         () = surroundings.interrupted.clone() => return Ok(Code::Interrupted),
     };
+    match broken.and_then(|()| out.flush()) {
+        // Whoever closed it has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Code::Done),
+        answer => answer.context("failed to write to stdout")?,
+    }
     match written {
         Written::All => return Ok(Code::Done),
         Written::NoPod => surroundings.log.line("the build's pod is gone, and its log with it"),

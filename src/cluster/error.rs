@@ -365,7 +365,25 @@ fn answer(status: &Status) -> String {
     let text = if text.is_empty() { status.reason.trim() } else { text };
     let line = one_line(text);
     let words: Vec<&str> = line.split_whitespace().collect();
-    format!("{} ({})", words.join(" "), status.code)
+    format!("{} ({})", without_values(&words.join(" ")), status.code)
+}
+
+/// An API server repeats the value that it refuses, and the whole object where it cannot say which:
+/// either may hold a secret. The field and the reason beside it say what is wrong.
+fn without_values(line: &str) -> String {
+    const BEFORE: &str = "nvalid value: \"";
+    let (mut kept, mut rest) = (String::new(), line);
+    while let Some((before, after)) = rest.split_once(BEFORE) {
+        let mut is_escaped = false;
+        let end = after.find(|letter| {
+            let is_end = letter == '"' && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            is_end
+        });
+        kept.extend([before, "nvalid value"]);
+        rest = end.map_or("", |end| &after[end + 1..]);
+    }
+    kept + rest
 }
 
 /// Returns the URL of an API server as people write it.

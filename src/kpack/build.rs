@@ -205,11 +205,16 @@ fn buildpacks(data: &Value) -> Vec<Buildpack> {
 fn origin(data: &Value) -> Origin {
     let at = |pointer: &str| text(data, pointer).map(|text| one_line(&text));
     Origin {
-        commit: at("/spec/source/git/revision"),
+        // kpack leaves a name there that it could not resolve.
+        commit: at("/spec/source/git/revision").filter(|revision| is_commit(revision)),
         place: at("/spec/source/git/url")
             .or_else(|| at("/spec/source/blob/url"))
             .or_else(|| at("/spec/source/registry/image")),
     }
+}
+
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

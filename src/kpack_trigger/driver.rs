@@ -84,7 +84,8 @@ impl Place {
             biased;
             place = find => place,
             () = interrupted.clone() => {
-                Err(Error::Interrupted { image: target.image.clone(), stage: Stage::Nothing })
+                let image = target.image.clone();
+                Err(Error::Interrupted { namespace: String::new(), image, stage: Stage::Nothing })
             }
         }
     }

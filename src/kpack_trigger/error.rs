@@ -39,6 +39,8 @@ pub enum Error {
     /// It did not end in time.
     #[error("build `{build}` has no verdict after {seconds} s: {lack}; it goes on in the cluster")]
     Late {
+        /// The namespace.
+        namespace: String,
         /// The Image.
         image: String,
         /// The Build's name.
@@ -49,8 +51,14 @@ pub enum Error {
         lack: String,
     },
     /// It never began.
-    #[error("kpack began no build of `{image}` within {seconds} s: {why}")]
+    #[error("kpack began no build of `{image}` within {seconds} s: {why}; {}", stage.words())]
     NotBegun {
+        /// How far it was.
+        stage: Stage,
+        /// Whether a build before it runs.
+        is_queued: bool,
+        /// The namespace.
+        namespace: String,
         /// The Image.
         image: String,
         /// How long was waited.
@@ -121,6 +129,8 @@ pub enum Error {
     /// SIGTERM.
     #[error("interrupted: {}", stage.words())]
     Interrupted {
+        /// The namespace.
+        namespace: String,
         /// The Image.
         image: String,
         /// How far it was.
@@ -129,6 +139,8 @@ pub enum Error {
     /// The API server could not be seen for too long to know anything.
     #[error("lost sight of the Image `{image}` for {seconds} s, so a verdict is unknown: {}; {why}", stage.words())]
     Unknown {
+        /// The namespace.
+        namespace: String,
         /// The Image.
         image: String,
         /// For how long.
@@ -140,9 +152,18 @@ pub enum Error {
     },
 }
 
-fn watching(image: &str) -> String {
+fn watching(namespace: &str, image: &str) -> String {
     format!(
-        "`rollway build {image} --follow` in the same cluster and namespace goes on watching, and check tells of it once it succeeds"
+        "`rollway build {image} --namespace {namespace} --follow` goes on watching, and check tells of it once it \
+         succeeds"
+    )
+}
+
+/// Until a build has begun, only the one before it can be watched.
+fn awaiting(namespace: &str, image: &str) -> String {
+    format!(
+        "once `rollway builds {image} --namespace {namespace}` lists it, `rollway build {image} --namespace \
+         {namespace} --follow` goes on watching; check tells of it once it succeeds"
     )
 }
 
@@ -160,6 +181,10 @@ impl Explain for Error {
             Self::Cluster(error) if error.status() == Some(403) => {
                 "let the Role of that namespace allow it: kpack/pipeline-role.yml lists what is needed".to_owned()
             }
+            Self::Cluster(error) if matches!(error.status(), Some(400 | 422)) => {
+                "nothing of it was written: correct what the message names, in `params` or in the file of `create`"
+                    .to_owned()
+            }
             Self::Cluster(error) => return error.hint(),
             Self::Wrong(wrong) => return wrong.hint(),
             Self::NoKpack => "check `context` and `server`; `kubectl api-versions` shows what is served".to_owned(),
@@ -168,7 +193,15 @@ impl Explain for Error {
                 format!("leave it out, or set it to one of {}", served.join(", "))
             }
             Self::Failed { cause, .. } => cause.hint.clone(),
-            Self::Late { image, .. } => format!("raise `timeout`; {}", watching(image)),
+            Self::Late { namespace, image, .. } => {
+                format!("raise `timeout`; {}", watching(namespace, image))
+            }
+            Self::NotBegun { is_queued: true, namespace, image, .. } => {
+                format!("raise `timeout`; {}", awaiting(namespace, image))
+            }
+            Self::NotBegun { why, .. } if why.contains("BuilderNotFound") => {
+                "set `builder` to one that is there, or create it".to_owned()
+            }
             Self::NotBegun { .. } => {
                 "look at the conditions with `kubectl describe images.kpack.io`, and whether kpack's controller runs"
                     .to_owned()
@@ -184,9 +217,11 @@ impl Explain for Error {
             Self::Races { .. } => "run it again; see who else writes to it with `kubectl get -o yaml --show-managed-fields`".to_owned(),
             Self::NoBuild { known, .. } if known.is_empty() => "it has no builds yet".to_owned(),
             Self::NoBuild { known, .. } => format!("the builds there are {}", known.join(", ")),
-            Self::Interrupted { image, stage } | Self::Unknown { image, stage, .. } => {
-                return stage.goes_on().then(|| watching(image));
-            }
+            Self::Interrupted { namespace, image, stage }
+            | Self::Unknown { namespace, image, stage, .. } => match stage {
+                Stage::Running(_) => watching(namespace, image),
+                stage => return stage.goes_on().then(|| awaiting(namespace, image)),
+            },
         })
     }
 

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::Wrong;
+use crate::concourse::request::kind;
 use crate::kpack::Dialect;
 use crate::yaml;
 
@@ -52,10 +53,12 @@ impl Manifest {
         if !document["spec"].is_object() {
             return Err(wrong("it has no `spec`".to_owned(), "an Image has `tag`, `builder` and `source`"));
         }
-        let kept = |key: &str| document["metadata"][key].as_object().cloned();
         let mut metadata = Map::new();
         for key in ["labels", "annotations"] {
-            metadata.extend(kept(key).map(|map| (key.to_owned(), Value::Object(map))));
+            let map = texts(key, &document["metadata"][key]).map_err(|why| {
+                wrong(why, "write each as `NAME: VALUE`, and a number or a switch in quotes")
+            })?;
+            metadata.extend(map.map(|map| (key.to_owned(), Value::Object(map))));
         }
         let looping = metadata.get("annotations").and_then(Value::as_object);
         if looping.is_some_and(|all| all.keys().any(|key| key.ends_with("/additionalBuildNeeded"))) {
@@ -105,6 +108,20 @@ impl Manifest {
     }
 }
 
+/// Reads labels or annotations. The API server answers a value that is no text with the whole Image.
+fn texts(key: &str, value: &Value) -> Result<Option<Map<String, Value>>, String> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Object(map) => match map.iter().find(|(_, value)| !value.is_string() && !value.is_null()) {
+            Some((name, value)) => {
+                Err(format!("`{name}` of its {key} is {}, and {key} are text", kind(value)))
+            }
+            None => Ok(Some(map.clone())),
+        },
+        other => Err(format!("its {key} are {}, not names with text each", kind(other))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +162,12 @@ mod tests {
             ),
             ("kind: Image\nmetadata: {name: app}", "it has no `spec`"),
             (&looping, "makes kpack build without end"),
+            (&GOOD.replace("team: a", "team: 7"), "`team` of its labels is a number, and labels are text"),
+            (&GOOD.replace("{team: a}", "[a]"), "its labels are a list, not names with text each"),
+            (
+                &GOOD.replace("labels: {team: a}", "annotations: x"),
+                "its annotations are a string, not names with text each",
+            ),
         ] {
             let error = Manifest::read("m/image.yml", text, "app").unwrap_err().to_string();
             assert!(error.contains(words) && error.contains("`m/image.yml`"), "{text}: {error}");

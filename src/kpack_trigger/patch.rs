@@ -34,8 +34,12 @@ pub fn image(
     let now = Value::Object(image.spec.clone());
     let given = manifest.map(|manifest| &manifest.object);
     let mut spec = given.map_or_else(|| json!({}), |object| object["spec"].clone());
+    if spec["tag"].as_str().is_some_and(str::is_empty) {
+        spec.as_object_mut().and_then(|spec| spec.remove("tag"));
+    }
     if let Some(said) = spec["tag"].as_str().filter(|said| *said != image.tag) {
-        return Err(Wrong::TagMoves { is: image.tag.clone(), said: said.to_owned() });
+        let path = manifest.map(|manifest| manifest.path.clone()).unwrap_or_default();
+        return Err(Wrong::TagMoves { path, is: image.tag.clone(), said: said.to_owned() });
     }
     if let Some(source) = spec.get_mut("source").and_then(Value::as_object_mut) {
         for kind in SOURCES.into_iter().filter(|kind| *kind == source_kind(&now)) {
@@ -81,6 +85,7 @@ fn changed(name: &str, base: &Value, dialect: Dialect, changes: &Changes) -> Res
         if dialect != Dialect::V1Alpha2 {
             return Err(Wrong::NotInDialect { key: "additional_tags", dialect: dialect.to_string() });
         }
+        of_one_registry(tags, base["tag"].as_str().unwrap_or_default())?;
         spec.insert("additionalTags".to_owned(), json!(tags));
     }
     if let Some(name) = &changes.service_account {
@@ -145,6 +150,23 @@ pub fn words(patch: &Value) -> String {
     let own = fields("metadata").filter(|key| !["uid", "resourceVersion"].contains(&key.as_str()));
     let names: Vec<String> = own.chain(fields("spec")).collect();
     names.join(", ")
+}
+
+/// kpack's webhook refuses tags of another registry, and where there is none the last step fails.
+fn of_one_registry(tags: &[String], tag: &str) -> Result<(), Wrong> {
+    let registry = registry(tag);
+    let other = tags.iter().find(|other| !tag.is_empty() && self::registry(other) != registry);
+    other.map_or(Ok(()), |other| {
+        let (tag, its) = (other.clone(), self::registry(other).to_owned());
+        Err(Wrong::OtherRegistry { tag, its, registry: registry.to_owned() })
+    })
+}
+
+/// Returns the host that a reference names, or the one that is meant by none.
+fn registry(reference: &str) -> &str {
+    let host = reference.split_once('/').map(|(host, _)| host);
+    let host = host.filter(|host| host.contains(['.', ':']) || *host == "localhost");
+    host.filter(|host| *host != "docker.io").unwrap_or("index.docker.io")
 }
 
 fn source(image: &str, base: &Value, changes: &Changes) -> Result<Option<Value>, Wrong> {

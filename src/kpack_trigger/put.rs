@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::driver::{self, Site};
 use super::manifest::Manifest;
 use super::order::{Builder, Changes, Environment, Order, Wait};
+use super::revision::{is_revision, is_unseen};
 use super::{Source, Version, Wrong, record};
 use crate::cluster;
 use crate::concourse::{Context, Response};
@@ -188,8 +189,8 @@ fn inspect(changes: &Changes) -> Result<(), Wrong> {
     let wrong = |place: &str, value: &str, wanted| {
         Err(Wrong::Malformed { place: place.to_owned(), value: shown(value), wanted })
     };
-    let has_space = |text: &str| text.contains(char::is_whitespace);
-    if let Some(value) = changes.revision.as_ref().filter(|it| has_space(it) || it.starts_with('-')) {
+    let has_space = |text: &str| text.contains(|letter: char| letter.is_whitespace() || is_unseen(letter));
+    if let Some(value) = changes.revision.as_ref().filter(|it| !it.is_empty() && !is_revision(it)) {
         return wrong("params.revision", value, "a commit, a branch or a tag");
     }
     let is_url = |url: &str| !has_space(url) && (url.starts_with("https://") || url.starts_with("http://"));
@@ -241,7 +242,8 @@ fn either(
         (None, None) => Ok(None),
         (None, Some(path)) => {
             let text = read(directory, file_key, path, LONGEST_VALUE)?;
-            let text = text.trim();
+            // Some editors begin every file with a byte order mark.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
             if text.is_empty() {
                 return Err(Wrong::EmptyFile { key: file_key, path: path.clone() });
             }
@@ -263,6 +265,10 @@ fn read(directory: &Path, key: &'static str, path: &str, longest: u64) -> Result
     }
     let unreadable = |source| Wrong::NoFile { key, path: path.to_owned(), source };
     let found = directory.join(given).canonicalize().map_err(unreadable)?;
+    // Whoever opens a pipe that nobody writes into waits without end.
+    if !found.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is no ordinary file")));
+    }
     if !directory.canonicalize().is_ok_and(|base| found.starts_with(base)) {
         return Err(outside());
     }
@@ -281,8 +287,11 @@ fn shown(value: &str) -> String {
     let line = value.lines().next().unwrap_or_default();
     let is_open = line.contains("://") || line.split_once('@').is_some_and(|(user, _)| user.contains(':'));
     let safe = if is_open { probe::shown(line) } else { line.to_owned() };
-    let cut: String = safe.chars().take(100).collect();
-    if cut.len() < safe.len() || line.len() < value.len() { format!("{cut}…") } else { cut }
+    let seen = |letter: char| {
+        if is_unseen(letter) { letter.escape_unicode().to_string() } else { letter.to_string() }
+    };
+    let cut: String = safe.chars().take(100).map(seen).collect();
+    if safe.chars().count() > 100 || line.len() < value.len() { format!("{cut}…") } else { cut }
 }
 
 /// Reads a switch that is on when nobody says.
@@ -351,12 +360,15 @@ mod tests {
         std::fs::write(base.join("git/long"), "a".repeat(4_097)).unwrap();
         std::fs::write(base.join("git/longest"), "a".repeat(4_096)).unwrap();
         std::fs::write(step.path().join("outside"), "x").unwrap();
+        std::fs::write(base.join("git/bom"), "\u{feff}main\r\n").unwrap();
+        std::os::unix::net::UnixListener::bind(base.join("git/socket")).unwrap();
         std::os::unix::fs::symlink(step.path().join("outside"), base.join("link")).unwrap();
         let of = |path: &str| {
             either(&base, "revision", "revision_file", (&None, &Some(path.to_owned())))
                 .map_err(|error| error.to_string())
         };
         assert_eq!(of("git/ref"), Ok(Some("main".to_owned())));
+        assert_eq!(of("git/bom"), Ok(Some("main".to_owned())));
         assert_eq!(of("git/longest"), Ok(Some("a".repeat(4_096))));
         for (path, words) in [
             ("git/long", "which has more than 4096 bytes"),
@@ -366,6 +378,8 @@ mod tests {
             ("/etc/hostname", "outside of the step's directory"),
             ("link", "outside of the step's directory"),
             ("git/none", "cannot be read"),
+            ("git/socket", "cannot be read"),
+            ("git", "cannot be read"),
         ] {
             assert!(of(path).unwrap_err().contains(words), "{path}");
         }

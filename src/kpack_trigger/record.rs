@@ -67,12 +67,13 @@ pub fn files(
         let changes = serde_json::to_value(&build.changes).expect("changes serialise");
         Some(pretty(&changes))
     };
+    let number = |build: &Build| build.number.map(|number| number.to_string());
     let rows = [
         ("image", image.then(|| version.image.clone())),
         ("repository", image.then(|| repository.to_owned())),
         ("digest", image.then(|| digest.to_owned())),
         ("tag", image.then(|| of(&Build::tag)).flatten()),
-        ("build-number", Some(version.build.clone())),
+        ("build-number", of(&number).or_else(|| Some(version.build.clone()))),
         ("build-name", of(&|build| Some(build.name.clone()))),
         ("status", of(&|build| Some(build.state.word().to_owned()))),
         ("reason", of(&|build| Some(build.reasons.join(",")))),

@@ -29,7 +29,7 @@ cluster::with_cluster_keys! {
         /// The name of the kpack Image. Required.
         pub image: String,
         /// Which of its builds are versions: `succeeded` or `any`. Default: `succeeded`.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "status")]
         pub status: Status,
         /// The API version to speak to kpack in. Default: the newest that the cluster serves.
         #[serde(default)]
@@ -39,6 +39,11 @@ cluster::with_cluster_keys! {
         #[schemars(schema_with = "cluster::flag_schema")]
         pub debug: bool,
     }
+}
+
+/// Null is what a key has that nobody gave.
+fn status<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Returns whether an Image that kpack can build may have this name.
@@ -81,6 +86,7 @@ mod tests {
         let source = read(r#"{"image": "app", "namespace": "", "status": "any"}"#).unwrap();
         assert_eq!((source.status, source.namespace.clone()), (Status::Any, None));
         assert!(source.inspect().is_ok());
+        assert_eq!(read(r#"{"image": "app", "status": null}"#).unwrap().status, Status::Succeeded);
         let long = "a".repeat(64);
         for name in ["", "App", "../pods", "a b", &long] {
             let source = read(&format!(r#"{{"image": "{name}"}}"#)).unwrap();

@@ -123,12 +123,28 @@ pub enum Wrong {
         dialect: String,
     },
     /// A tag that would move.
-    #[error("the tag of an Image cannot change: it is `{is}`, and the manifest says `{said}`")]
+    #[error(
+        "`params.create` is the file `{path}`: the tag of an Image cannot change: it is `{is}`, and the file says `{said}`"
+    )]
     TagMoves {
+        /// The path.
+        path: String,
         /// The Image's tag.
         is: String,
         /// The manifest's tag.
         said: String,
+    },
+    /// A tag of a registry that kpack does not publish the Image to.
+    #[error(
+        "`params.additional_tags` has `{tag}`, which is of the registry `{its}`, and the Image is published to `{registry}`"
+    )]
+    OtherRegistry {
+        /// The tag.
+        tag: String,
+        /// Its registry.
+        its: String,
+        /// The Image's registry.
+        registry: String,
     },
     /// A version that says nothing that can be fetched.
     #[error("the version names no build: `{key}` is `{value}`")]
@@ -178,6 +194,11 @@ impl Explain for Wrong {
                 format!("set `{key}`, or give it another source with `create`")
             }
             Self::NotInDialect { .. } => "remove it, or let the cluster serve kpack.io/v1alpha2".to_owned(),
+            Self::OtherRegistry { registry, .. } => {
+                format!(
+                    "write it with its repository, `{registry}/REPOSITORY:TAG`: all tags are of one registry"
+                )
+            }
             Self::TagMoves { .. } => "make another Image for another tag".to_owned(),
             Self::Write { .. } => "the step's directory must be writable".to_owned(),
         })

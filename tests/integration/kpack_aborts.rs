@@ -45,9 +45,7 @@ fn an_abort_says_that_the_build_goes_on_and_which() {
         "{outcome}"
     );
     assert!(
-        outcome.stderr.contains(
-            "hint: `rollway build app --follow` in the same cluster and namespace goes on watching"
-        ),
+        outcome.stderr.contains("hint: `rollway build app --namespace shop --follow` goes on watching"),
         "{outcome}"
     );
     assert_eq!(server.writes().len(), 1, "an abort writes nothing");
@@ -66,6 +64,8 @@ fn an_abort_after_a_change_says_that_the_image_is_changed() {
         outcome.stderr.contains("error: interrupted: the Image is changed and its build has not begun"),
         "{outcome}"
     );
+    let hint = "hint: once `rollway builds app --namespace shop` lists it";
+    assert!(outcome.stderr.contains(hint), "{outcome}");
 }
 
 #[test]

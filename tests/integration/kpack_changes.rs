@@ -150,6 +150,7 @@ fn a_change_that_kpack_does_not_build_for_is_said() {
     });
     assert_eq!(outcome.json()["version"], version(1), "{outcome}");
     assert!(outcome.stderr.contains("kpack builds nothing for that"), "{outcome}");
+    assert!(!outcome.stderr.contains("build 1 succeeded"), "it looks like a new build: {outcome}");
     assert!(outcome.stderr.contains("`trigger: true` builds all the same"), "{outcome}");
 }
 

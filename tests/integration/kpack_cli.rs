@@ -1,5 +1,6 @@
 //! `rollway build`, `rollway builds` and `rollway log`: what a put does and knows, for people.
 
+use std::process::Stdio;
 use std::thread;
 
 use serde_json::json;
@@ -113,6 +114,21 @@ fn a_log_is_on_stdout_and_one_that_is_gone_is_said() {
         outcome.stderr.contains("error: there is no build 9 of `app`\nhint: the builds there are 1, 2"),
         "{outcome}"
     );
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_no_success() {
+    let server = kpack::server(1);
+    server.put(&pod_path(1), pod(1, STEPS.len()));
+    let toolkit = Toolkit::new();
+    let path = toolkit.file("kubeconfig", &kubeconfig(&server, TOKEN));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rollway"));
+    let output =
+        command.args(["log", "app", "--kubeconfig"]).arg(path).stdin(Stdio::null()).stdout(full).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("failed to write to stdout"), "{said}");
 }
 
 #[test]

@@ -162,6 +162,27 @@ fn a_failed_build_has_no_image_to_write() {
 }
 
 #[test]
+fn a_version_with_an_image_alone_has_the_number_of_its_build() {
+    let server = kpack::server(2);
+    let toolkit = Toolkit::new();
+    let outcome = get(&server, &toolkit, &json!({"image": published(1)}), &json!({}));
+    assert_eq!((outcome.code, read(&toolkit, "build-number").as_str()), (Some(0), "1"), "{outcome}");
+}
+
+#[test]
+fn a_revision_that_kpack_could_not_resolve_is_no_commit() {
+    let server = kpack::server(1);
+    let mut build = failed(2, "no");
+    build["spec"]["source"]["git"]["revision"] = json!("main");
+    server.put(&build_path(2), build);
+    let toolkit = Toolkit::new();
+    let outcome = get(&server, &toolkit, &json!({"build": "2", "uid": uid(2)}), &json!({}));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(!toolkit.directory().join("out/commit").exists(), "{outcome}");
+    assert_eq!(field(&outcome.json(), "commit"), [""; 0], "{outcome}");
+}
+
+#[test]
 fn unwritable_directory_is_named() {
     let server = kpack::server(1);
     let toolkit = Toolkit::new();

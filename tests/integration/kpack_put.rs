@@ -402,6 +402,11 @@ fn nobody_waits_who_does_not_want_to() {
     let outcome = put(&server, &json!({"trigger": true, "wait": false, "timeout": 2}), |_| {});
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome}");
     assert!(outcome.stderr.contains("within 2 s: build 3 runs, and the next one begins when"), "{outcome}");
+    assert!(
+        outcome.stderr.contains("; a build was asked for and has not begun: kpack makes it"),
+        "{outcome}"
+    );
+    assert!(outcome.stderr.contains("hint: raise `timeout`"), "{outcome}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every wrong input that people come up with gives one clear line and its remedy: exit 1, nothing on
 //! stdout, nothing written to the cluster, and no secret in any of it.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::support::apiserver::{ApiServer, TOKEN};
@@ -96,6 +97,17 @@ fn puts() -> Vec<Wrong> {
         params(json!({"builder": "Store/x"}), "`params.builder`: expected NAME, Builder/NAME", ""),
         params(json!({"env": ["A=1"]}), "`params.env`: expected names with text", ""),
         params(json!({"env": {"A": [CANARY]}}), "`params.env`", ""),
+        params(json!({"env": CANARY}), "`params.env`: expected names with text", ""),
+        params(json!({"env": "PASSWORD=cuckoo"}), "found a string", ""),
+        params(json!({"revision": "a\u{0}b"}), "`params.revision` is `a\\u{0}b`, which is not a commit", ""),
+        params(json!({"revision": "main^..x"}), "`params.revision` is `main^..x`, which is not a commit", ""),
+        params(json!({"create": "labels.yml"}), "`team` of its labels is a number", "in quotes"),
+        params(
+            json!({"additional_tags": ["v1"]}),
+            "`params.additional_tags` has `v1`, which is of the registry `index.docker.io`, and the Image is \
+             published to `registry.example`",
+            "registry.example/REPOSITORY:TAG",
+        ),
         params(
             json!({"env": {"A=cuckoo": 1}}),
             "`params.env` is `A…`, which is not the name of a variable",
@@ -160,7 +172,7 @@ fn puts() -> Vec<Wrong> {
         ),
         params(
             json!({"create": "moved.yml"}),
-            "the tag of an Image cannot change",
+            "`params.create` is the file `moved.yml`: the tag of an Image cannot change",
             "another Image for another tag",
         ),
         params(
@@ -198,6 +210,7 @@ fn toolkit() -> Toolkit {
     toolkit.file("elsewhere.yml", &image("app", "  namespace: other\n"));
     toolkit.file("two.yml", &format!("{}---\n{}", image("app", ""), image("app", "")));
     toolkit.file("deployment.yml", "kind: Deployment\n");
+    toolkit.file("labels.yml", &image("app", "  labels: {team: 7}\n"));
     toolkit.file("other.yml", &image("other", ""));
     let mark = format!("  annotations: {{{}: x}}\n", kpack::TRIGGER);
     toolkit.file("looping.yml", &image("app", &mark));
@@ -247,6 +260,49 @@ fn no_secret_is_in_what_a_build_says() {
     assert_eq!(outcome.code, Some(1), "{outcome}");
     let text = outcome.to_string();
     assert!(!text.contains(CANARY) && !text.contains(TOKEN), "{text}");
+}
+
+#[test]
+fn a_patch_that_is_refused_is_told_without_the_object_and_the_values_in_it() {
+    let server = kpack::server(1);
+    let why = "\"app\" is invalid: patch: Invalid value: \"{\\\"env\\\":\\\"cuckoo\\\"}\": json: cannot unmarshal \
+               number";
+    server.script(Method::PATCH, kpack::IMAGE, (422, "Invalid", why), 9);
+    let outcome = kpack::put(&server, &json!({"revision": "v2", "env": {"PASSWORD": CANARY}}), |_| {});
+    let text = outcome.to_string();
+    let words =
+        "\"app\" is invalid: patch: Invalid value: json: cannot unmarshal number (422)\nhint: nothing of it";
+    assert_eq!(outcome.code, Some(1), "{text}");
+    assert!(text.contains(words) && !text.contains(CANARY), "{text}");
+}
+
+#[test]
+fn no_secret_is_in_the_log_of_a_build() {
+    let server = kpack::server(1);
+    let prepare = [
+        "CONFIG:",
+        "\t\u{1b}[32m+\u{1b}[0m \u{1b}[32m- name: PASSWORD\u{1b}[0m",
+        "\t\u{1b}[32m+\u{1b}[0m \u{1b}[32m  value: cuckoo\u{1b}[0m",
+        "Cloning \"http://me:cuckoo@git.example/app.git\" @ \"main\"...",
+    ];
+    let steps = ["prepare", "completion"];
+    let outcome = kpack::put(&server, &json!({"trigger": true, "env": {"PASSWORD": CANARY}}), |server| {
+        kpack::wait_until(server, "a change", |server| !server.writes().is_empty());
+        let mut build = kpack::build(2, "CONFIG");
+        build["metadata"]["labels"]["image.kpack.io/imageGeneration"] = json!("2");
+        server.put(&kpack::build_path(2), build.clone());
+        server.log(&kpack::pod_name(2), "prepare", &prepare);
+        let mut pod = kpack::pod_with(2, &steps, 0, 128);
+        pod["status"]["phase"] = json!("Failed");
+        server.put(&kpack::pod_path(2), pod);
+        build["status"] =
+            kpack::failed(2, "Error:  Container prepare terminated with error no")["status"].clone();
+        server.put(&kpack::build_path(2), build);
+    });
+    let text = outcome.to_string();
+    assert!(text.contains("  value: ((redacted))") && text.contains("the last 4 lines"), "{text}");
+    assert!(text.contains("Cloning \"http://git.example/app.git\""), "{text}");
+    assert!(!text.contains(CANARY), "{text}");
 }
 
 #[test]

@@ -83,8 +83,8 @@ fn is_pure_rollout(path: &str) -> bool {
 
 fn is_pure_trigger(path: &str) -> bool {
     [
-        "version", "patch", "mine", "follow", "cause", "tail", "report", "record", "stage", "order",
-        "manifest", "error",
+        "version", "patch", "mine", "follow", "cause", "mask", "revision", "tail", "report", "record",
+        "stage", "order", "manifest", "error",
     ]
     .iter()
     .any(|module| is_in(path, &[&format!("kpack_trigger/{module}")]))

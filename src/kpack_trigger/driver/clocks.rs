@@ -55,14 +55,16 @@ impl Run<'_> {
             let lack = stuck.map_or_else(|| build.condition.words(), |stuck| stuck.words().to_owned());
             let lack = if lack.is_empty() { "it runs".to_owned() } else { lack };
             let (image, seconds) = (self.place().image.clone(), self.order.timeout.as_secs());
-            return Err(Error::Late { image, build: name(), seconds, lack });
+            let namespace = self.place().cluster.namespace.clone();
+            return Err(Error::Late { namespace, image, build: name(), seconds, lack });
         }
         if let Some(lost) = live.lost().filter(|lost| lost.since.elapsed() > BLIND) {
             let (seconds, why) = (lost.since.elapsed().as_secs(), lost.error.to_string());
             let answer = tokio::time::timeout(ANSWER, live.refresh()).await;
             if !matches!(answer, Ok(Ok(()))) {
                 let (image, stage) = (self.place().image.clone(), self.stands_at());
-                return Err(Error::Unknown { image, seconds, why, stage });
+                let namespace = self.place().cluster.namespace.clone();
+                return Err(Error::Unknown { namespace, image, seconds, why, stage });
             }
         }
         if clocks.is_overdue(own_pod(build, pods).is_some_and(is_over)) {

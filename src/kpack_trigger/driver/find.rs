@@ -102,7 +102,7 @@ impl Run<'_> {
     }
 
     /// Waits until the build that was asked for has begun, and asks for it where kpack has to be told.
-    pub(super) async fn find(&self, request: &Request, live: &mut Live) -> Result<Build, Error> {
+    pub(super) async fn find(&self, request: &Request, live: &mut Live) -> Result<Found, Error> {
         let mut asking = Asking::default();
         let mut picture = self.look().await?;
         loop {
@@ -111,7 +111,7 @@ impl Run<'_> {
                 Answer::Found(build) => {
                     self.tell_overwritten(builds, &asking);
                     self.tell(&report::found(&build, asking.has_asked));
-                    return Ok(*build);
+                    return Ok(Found::Begun(build));
                 }
                 Answer::Annotate(newest) => {
                     self.annotate(&newest, &mut asking).await?;
@@ -120,7 +120,7 @@ impl Run<'_> {
                     continue;
                 }
                 Answer::Quiet if asking.quiet.get_or_insert_with(Instant::now).elapsed() > QUIET => {
-                    return self.nothing(image, builds);
+                    return self.nothing(image, builds).map(Found::Nothing);
                 }
                 Answer::Quiet => {}
                 Answer::Replaced => {
@@ -133,7 +133,7 @@ impl Run<'_> {
             }
             self.tell_pending(image, builds, &mut asking);
             if let Some(queued) = self.is_late(image, builds)? {
-                return Ok(queued);
+                return Ok(Found::Begun(Box::new(queued)));
             }
             self.heed(live, Needed::Both)?;
             live.changed(TICK).await;
@@ -240,11 +240,18 @@ impl Run<'_> {
             return Ok(None);
         }
         let why = pending(image, builds, self.place().dialect());
-        Err(Error::NotBegun { image: image.name.clone(), seconds: limit.as_secs(), why })
+        Err(Error::NotBegun {
+            stage: self.stands_at(),
+            is_queued: newest.is_some_and(|build| build.state == State::Running),
+            namespace: self.place().cluster.namespace.clone(),
+            image: image.name.clone(),
+            seconds: limit.as_secs(),
+            why,
+        })
     }
 
     /// Answers with what is there when kpack has nothing to build.
-    fn nothing(&self, image: &Image, builds: &[Build]) -> Result<Build, Error> {
+    fn nothing(&self, image: &Image, builds: &[Build]) -> Result<Box<Build>, Error> {
         match newest(image, builds) {
             Some(build) if build.state == State::Succeeded => {
                 self.say(&format!(
@@ -252,11 +259,19 @@ impl Run<'_> {
                      builds all the same",
                     build.number_text()
                 ));
-                Ok(build.clone())
+                Ok(Box::new(build.clone()))
             }
             _ => Err(Error::NothingBuilt { image: image.name.clone() }),
         }
     }
+}
+
+/// What came of asking for a build.
+pub(super) enum Found {
+    /// It has begun.
+    Begun(Box<Build>),
+    /// kpack builds nothing for what was asked; this is what there is, and its log is no news.
+    Nothing(Box<Build>),
 }
 
 /// What was said and done while a build was asked for.

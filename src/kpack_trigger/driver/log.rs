@@ -11,8 +11,9 @@ use crate::kpack::Build;
 use crate::kpack::steps::{Progress, steps};
 use crate::kpack_trigger::Error;
 use crate::kpack_trigger::follow::own_pod;
+use crate::kpack_trigger::mask::Mask;
 use crate::kpack_trigger::report::heading;
-use crate::kpack_trigger::tail::{LINES, Position};
+use crate::kpack_trigger::tail::{LINES, Position, Tail};
 
 /// A line that is longer is said in pieces, so that a log without line breaks needs no memory.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -55,10 +56,11 @@ impl Place {
         let Some(pod) = own_pod(build, &pods) else { return Written::NoPod };
         for step in steps(pod).iter().filter(|step| !matches!(step.progress, Progress::Waiting { .. })) {
             sink(&heading(&step.name));
-            let mut position = Position::default();
+            let (mut position, mut mask) = (Position::default(), Mask::of(&step.name));
+            let mut masked = |line: &str| sink(&mask.line(line));
             let mut tries = 0;
             loop {
-                match self.read_log(pod, &step.name, &mut position, sink).await {
+                match self.read_log(pod, &step.name, &mut position, &mut masked).await {
                     Ok(Read::Denied) => return Written::Denied,
                     Ok(_) => break,
                     Err(error) if tries == TRIES => return Written::Broken(chain(&error)),
@@ -139,17 +141,19 @@ impl Place {
 
     /// Returns the last lines of a container's log.
     pub(super) async fn tail(&self, pod: &str, container: &str) -> Vec<String> {
+        let mut mask = Mask::of(container);
         let parameters = LogParams {
             container: Some(container.to_owned()),
-            tail_lines: i64::try_from(LINES).ok(),
+            // What begins in the middle of a value cannot be masked.
+            tail_lines: i64::try_from(LINES).ok().filter(|_| mask.is_per_line()),
             ..LogParams::default()
         };
-        let mut all = Vec::new();
+        let mut tail = Tail::default();
         if let Ok(stream) = self.pod_api().log_stream(pod, &parameters).await {
             // What was read before it broke is still worth telling.
-            let _ = lines(stream, &mut |line| all.push(line.to_owned())).await;
+            let _ = lines(stream, &mut |line| tail.push(&mask.line(line))).await;
         }
-        all
+        tail.of("").unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::clocks::Clocks;
+use super::find::Found;
 use super::live::Live;
 use super::stream::Streamer;
 use super::{Place, Site};
@@ -99,7 +100,9 @@ impl<'a> Run<'a> {
         futures::select_biased! {
             result = work => result,
             () = interrupted => {
-                Err(Error::Interrupted { image: self.place().image.clone(), stage: self.stands_at() })
+                let Place { cluster, image, .. } = self.place();
+                let (namespace, image) = (cluster.namespace.clone(), image.clone());
+                Err(Error::Interrupted { namespace, image, stage: self.stands_at() })
             }
         }
     }
@@ -127,7 +130,10 @@ impl<'a> Run<'a> {
                 if !changed && !self.order.trigger {
                     self.stage(Stage::Unchanged);
                 }
-                self.find(&request, &mut live).await?
+                match self.find(&request, &mut live).await? {
+                    Found::Begun(build) => *build,
+                    Found::Nothing(build) => return Ok(*build),
+                }
             }
         };
         if self.order.wait != Wait::Verdict {
@@ -146,13 +152,16 @@ impl<'a> Run<'a> {
             self.say(&format!("retry {} of {}: {}", retries + 1, self.order.retry, chain(&error)));
             self.stage(Stage::Failed(ended.name.clone()));
             tokio::time::sleep(PAUSE).await;
-            build = self.again(&ended, &mut live).await?;
+            build = match self.again(&ended, &mut live).await? {
+                Found::Begun(build) => *build,
+                Found::Nothing(build) => return Ok(*build),
+            };
         }
         Ok(build)
     }
 
     /// Joins the build that came after `failed`, or asks for one.
-    async fn again(&self, failed: &Build, live: &mut Live) -> Result<Build, Error> {
+    async fn again(&self, failed: &Build, live: &mut Live) -> Result<Found, Error> {
         let (image, builds) = self.look().await?;
         if failed.owner.as_ref().is_some_and(|owner| *owner != image.uid) {
             return Err(Error::ImageGone { image: image.name, again: true });
@@ -160,7 +169,7 @@ impl<'a> Run<'a> {
         match newest(&image, &builds) {
             Some(next) if next.number > failed.number && next.uid != failed.uid => {
                 self.tell(&report::found(next, false));
-                Ok(next.clone())
+                Ok(Found::Begun(Box::new(next.clone())))
             }
             _ => self.find(&Request::new(&image, &builds, true), live).await,
         }
@@ -293,8 +302,10 @@ impl<'a> Run<'a> {
                 Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
             };
             if started.elapsed() > BLIND {
-                let (seconds, state) = (started.elapsed().as_secs(), self.stands_at());
-                return Err(Error::Unknown { image: self.place().image.clone(), seconds, why, stage: state });
+                let (seconds, stage) = (started.elapsed().as_secs(), self.stands_at());
+                let Place { cluster, image, .. } = self.place();
+                let (namespace, image) = (cluster.namespace.clone(), image.clone());
+                return Err(Error::Unknown { namespace, image, seconds, why, stage });
             }
             tokio::time::sleep(TICK).await;
         }

@@ -12,6 +12,7 @@ use super::Place;
 use super::log::Read;
 use crate::cluster;
 use crate::kpack::steps::{Progress, Step, is_over, steps};
+use crate::kpack_trigger::mask::Mask;
 use crate::kpack_trigger::report::heading;
 use crate::kpack_trigger::tail::{Position, Tail};
 use crate::log::Log;
@@ -110,9 +111,11 @@ impl Reader {
         self.log.line(heading(&step.name));
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).begin(&step.name);
         let (log, tail) = (self.log.clone(), self.tail.clone());
+        let mut mask = Mask::of(&step.name);
         let mut sink = move |line: &str| {
-            log.line(line);
-            tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            let line = mask.line(line);
+            log.line(&line);
+            tail.lock().unwrap_or_else(PoisonError::into_inner).push(&line);
         };
         let (mut position, mut failures) = (Position::default(), 0);
         loop {
