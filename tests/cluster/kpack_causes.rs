@@ -134,7 +134,8 @@ async fn kpack_builds_that_find_no_node_and_then_no_image_say_what_they_wait_for
     // The pod is made while the builder is there, and pulls it when it is gone.
     yard.nodes(json!({"unschedulable": true})).await;
     yard.image("app", json!({"builder": {"kind": "Builder", "name": "leaving"}})).await;
-    let mut put = yard.start("app", json!({"trigger": true, "timeout": 45})).await;
+    yard.until("a first build", "Build", "app-build-1", |it| !it.is_null()).await;
+    let mut put = yard.start("app", json!({"revision": "testing", "timeout": 45})).await;
     let finds_no_node = put.says("waiting: no node takes the build's pod: ").await;
     yard.forget(&builder).await;
     yard.nodes(json!({"unschedulable": null})).await;
