@@ -84,20 +84,15 @@ const ENDS: [char; 9] = [' ', '\t', '"', '\'', '`', '<', '>', '(', ')'];
 /// Returns the line, its URLs without user, password, query and fragment.
 #[must_use]
 pub fn without_secrets(line: &str) -> String {
-    let (mut kept, mut rest) = (String::new(), line);
+    let line = without_userinfo(line);
+    let (mut kept, mut rest) = (String::new(), line.as_ref());
     while let Some((before, after)) = rest.split_once("://") {
         let (url, beyond) = after.split_at(after.find(ENDS).unwrap_or(after.len()));
-        let (authority, path) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        kept.extend([before, "://", host]);
-        let open = path.find(['?', '#']).filter(|open| !path[..*open].contains("://"));
-        rest = match open {
-            Some(open) => {
-                kept.push_str(&path[..open]);
-                beyond
-            }
-            None => &after[authority.len()..],
-        };
+        // What follows a URL within a URL is the inner one's.
+        let bare = url.split(['?', '#']).next().unwrap_or_default();
+        let (bare, beyond) = if bare.contains("://") { ("", after) } else { (bare, beyond) };
+        kept.extend([before, "://", bare]);
+        rest = beyond;
     }
     kept + rest
 }

@@ -24,7 +24,7 @@ mod trust;
 
 pub(crate) use access::{document, list, list_or_nothing, or_default, or_nothing, with_access_keys};
 pub(crate) use manifest::{digest_of, named};
-pub(crate) use reference::without_userinfo;
+pub(crate) use reference::{split_host, without_userinfo};
 pub(crate) use trust::trusting;
 
 pub use access::{Access, Ambient, HubMirror, Mirror, secret};

@@ -10,6 +10,7 @@ use super::manifest::Manifest;
 use super::order::{Changes, Environment};
 use crate::kpack::image::{SOURCES, source_kind};
 use crate::kpack::{Build, Dialect, Image};
+use crate::registry::split_host;
 
 /// Returns the patch that asks for the build after `build`. It does not name the Build's state: a
 /// running Build's status changes all the time, and the annotation is right in each of them.
@@ -154,19 +155,12 @@ pub fn words(patch: &Value) -> String {
 
 /// kpack's webhook refuses tags of another registry, and where there is none the last step fails.
 fn of_one_registry(tags: &[String], tag: &str) -> Result<(), Wrong> {
-    let registry = registry(tag);
-    let other = tags.iter().find(|other| !tag.is_empty() && self::registry(other) != registry);
+    let (registry, _) = split_host(tag);
+    let other = tags.iter().find(|other| !tag.is_empty() && split_host(other).0 != registry);
     other.map_or(Ok(()), |other| {
-        let (tag, its) = (other.clone(), self::registry(other).to_owned());
+        let (tag, its) = (other.clone(), split_host(other).0.to_owned());
         Err(Wrong::OtherRegistry { tag, its, registry: registry.to_owned() })
     })
-}
-
-/// Returns the host that a reference names, or the one that is meant by none.
-fn registry(reference: &str) -> &str {
-    let host = reference.split_once('/').map(|(host, _)| host);
-    let host = host.filter(|host| host.contains(['.', ':']) || *host == "localhost");
-    host.filter(|host| *host != "docker.io").unwrap_or("index.docker.io")
 }
 
 fn source(image: &str, base: &Value, changes: &Changes) -> Result<Option<Value>, Wrong> {

@@ -123,8 +123,8 @@ pub fn is_tag(text: &str) -> bool {
         && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
 }
 
-/// The first part is a host when it cannot be a part of a path.
-fn split_host(given: &str) -> (&str, &str) {
+/// Splits `[host[:port]/]path`. The first part is a host when it cannot be a part of a path.
+pub(crate) fn split_host(given: &str) -> (&str, &str) {
     match given.split_once('/') {
         Some(("docker.io" | DOCKER_HUB, path)) => (DOCKER_HUB, path),
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
