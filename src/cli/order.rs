@@ -144,7 +144,7 @@ impl OrderArgs {
     pub fn terms(&self) -> Result<Terms<'_>, Failure> {
         let (policy, canary, probe) = (self.start.policy()?, self.watch.canary()?, self.watch.probe());
         order::inspect(self.patience(), canary.as_ref(), probe.as_ref())
-            .map_err(|wrong| Impossible(watch::as_option(wrong)))?;
+            .map_err(|wrong| Impossible(wrong.renamed(watch::option)))?;
         Ok(Terms { args: self, policy, canary, probe })
     }
 

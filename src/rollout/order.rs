@@ -129,19 +129,6 @@ pub struct Order {
 }
 
 impl Order {
-    /// Refuses what cannot be meant, before anything is asked or written.
-    ///
-    /// # Errors
-    ///
-    /// The first key that says something impossible.
-    pub fn inspect(&self) -> Result<(), Wrong> {
-        if self.settle > Duration::from_secs(LONGEST_SETTLE) {
-            let words = format!("is {}, which is not between 0 and 3600 seconds", self.settle.as_secs());
-            return Err(Wrong::new("settle", words, "leave it out for 10 seconds"));
-        }
-        inspect(self.wait, self.canary.as_ref(), self.probe.as_ref())
-    }
-
     /// Returns the image that the container is to run.
     #[must_use]
     pub fn image_of(&self, container: &str) -> &Pinned {
@@ -149,7 +136,7 @@ impl Order {
     }
 }
 
-/// Refuses what is watched in a way that cannot be meant, for those who have no image yet.
+/// Refuses what is watched in a way that cannot be meant, before anything is asked or written.
 ///
 /// # Errors
 ///

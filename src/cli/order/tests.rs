@@ -107,7 +107,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
         (&["--window=monday"], "`--window`: expected an object"),
         (&["--window=start: 09:00"], "`start` and `stop` belong together"),
         (&["--freeze=prometheus: p:9090, alerts: x"], "does not begin with `http://`"),
-        (&["--probe=shop"], "`--probe` has"),
+        (&["--probe=shop"], "`--probe` has the address `shop`, which is no URL that can be asked"),
     ] {
         // Without an image: nobody has been asked anything yet.
         let failure = args(words).terms().err().unwrap();

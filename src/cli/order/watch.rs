@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::probe::shown;
 use crate::probe::tally::Lane;
 use crate::rollout::order::canary::{Check, Metric, Share, seconds};
-use crate::rollout::order::{Canary, Probe, Wrong};
+use crate::rollout::order::{Canary, Probe};
 
 /// What is watched.
 #[derive(clap::Args, Clone, Debug)]
@@ -106,9 +106,9 @@ impl WatchArgs {
     }
 }
 
-/// Returns what is wrong with a key, said of the option that stands for it.
-pub(super) fn as_option(wrong: Wrong) -> Wrong {
-    let option = match wrong.key() {
+/// Returns the option that stands for a key of the resource.
+pub(super) fn option(key: &'static str) -> &'static str {
+    match key {
         "canary" => "--canary",
         "canary.hold" => "--canary-hold",
         "canary.checks" => "--canary-check",
@@ -116,8 +116,7 @@ pub(super) fn as_option(wrong: Wrong) -> Wrong {
         "probe.rps" => "--probe-rps",
         "probe.lanes" => "--probe-lanes",
         other => other,
-    };
-    wrong.of_option(option)
+    }
 }
 
 /// Returns a check as it is typed.

@@ -16,19 +16,11 @@ impl Wrong {
     pub(super) fn new(key: &'static str, words: String, hint: &'static str) -> Self {
         Self { key, words, hint }
     }
-}
 
-impl Wrong {
-    /// Returns the same words about the option of the command line that stands for the key.
+    /// Returns the same words about what stands for the key elsewhere.
     #[must_use]
-    pub fn of_option(self, option: &'static str) -> Self {
-        Self { key: option, ..self }
-    }
-
-    /// Returns the key.
-    #[must_use]
-    pub const fn key(&self) -> &'static str {
-        self.key
+    pub fn renamed(self, name: fn(&'static str) -> &'static str) -> Self {
+        Self { key: name(self.key), ..self }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::rollout::order::{
 };
 use crate::rollout::report::Reporter;
 use crate::rollout::several::Together;
-use crate::rollout::{Drain, OnFailure, Order, Policy, preflight};
+use crate::rollout::{Drain, OnFailure, Order, Policy, order, preflight};
 
 /// How long old pods live on after the last endpoint named them, when nobody says. A busy node was
 /// seen to act on an endpoint after 5 s, and a SYN that was dropped meanwhile is sent again after 1
@@ -139,7 +139,7 @@ pub(super) async fn run(
         canary: params.canary.clone(),
         probe: params.probe.clone(),
     };
-    order.inspect()?;
+    order::inspect(order.wait, order.canary.as_ref(), order.probe.as_ref())?;
     let access = source.registry.access(&Ambient::of(&context.variables));
     let site = Site {
         cluster: &cluster,
