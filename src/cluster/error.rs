@@ -288,7 +288,10 @@ impl Explain for Error {
                 format!("the labels of the {kind}s there are {}", list(labels))
             }
             Self::Refused { status, .. } => return refusal(status),
-            Self::Unexpected { .. } | Self::KubeconfigFile { .. } => return None,
+            Self::KubeconfigFile { .. } => {
+                "correct it, or give another one with `--kubeconfig FILE`".to_owned()
+            }
+            Self::Unexpected { .. } => return None,
         })
     }
 }

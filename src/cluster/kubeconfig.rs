@@ -21,6 +21,8 @@ use super::error::Error;
 const PLACEHOLDER: &str = "PASTE YOUR .kube/config HERE";
 /// The name of the only context of a kubeconfig made from `server` and `token`.
 const MADE: &str = "source";
+/// What is wrong with a kubeconfig that has neither.
+const NOWHERE: &str = "no `clusters` and no `contexts` in it";
 
 /// Reads YAML or JSON text.
 pub(super) fn parse(text: &str) -> Result<Kubeconfig, Error> {
@@ -29,10 +31,14 @@ pub(super) fn parse(text: &str) -> Result<Kubeconfig, Error> {
     }
     let parsed =
         Kubeconfig::from_yaml(text).map_err(|error| Error::NotKubeconfig { place: place(&error) })?;
-    if parsed.clusters.is_empty() && parsed.contexts.is_empty() {
-        return Err(Error::NotKubeconfig { place: "no `clusters` and no `contexts` in it".to_owned() });
+    if leads_nowhere(&parsed) {
+        return Err(Error::NotKubeconfig { place: NOWHERE.to_owned() });
     }
     Ok(parsed)
+}
+
+fn leads_nowhere(kubeconfig: &Kubeconfig) -> bool {
+    kubeconfig.clusters.is_empty() && kubeconfig.contexts.is_empty()
 }
 
 /// Reads files as kubectl does: what is in two of them is the first one's, and a path in a file is
@@ -56,9 +62,9 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Kubeconfig, Error> {
         forget_empty_paths(&mut one, path.parent().unwrap_or(path));
         merged = merged.merge(one).map_err(|error| refused(&error))?;
     }
-    if merged.clusters.is_empty() && merged.contexts.is_empty() {
+    if leads_nowhere(&merged) {
         let path = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":");
-        return Err(Error::KubeconfigFile { path, why: "no `clusters` and no `contexts` in it".to_owned() });
+        return Err(Error::KubeconfigFile { path, why: NOWHERE.to_owned() });
     }
     Ok(merged)
 }
@@ -407,8 +413,12 @@ users:
             ("", "no `clusters` and no `contexts` in it"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = read(std::slice::from_ref(&path)).unwrap_err().to_string();
-            assert_eq!(error, format!("failed to read the kubeconfig `{}`: {words}", path.display()));
+            let error = read(std::slice::from_ref(&path)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("failed to read the kubeconfig `{}`: {words}", path.display())
+            );
+            assert_eq!(error.hint().unwrap(), "correct it, or give another one with `--kubeconfig FILE`");
         }
         let error = read(&[directory.path().join("none")]).unwrap_err().to_string();
         assert!(error.contains("none`: No such file"), "{error}");
