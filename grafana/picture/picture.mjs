@@ -47,9 +47,8 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => (interrupted = true));
 }
 
-/** Sleeps until so much of the whole time is over. */
-async function until(started, share) {
-  const moment = started + share * minutes * 60_000;
+/** Sleeps until that moment, and no longer than until somebody wants it to end. */
+async function until(moment) {
   while (Date.now() < moment) {
     if (interrupted) throw new Error('interrupted');
     await sleep(Math.min(500, moment - Date.now()));
@@ -61,7 +60,7 @@ async function roll({ app, release, pods = APPS[app] }) {
   for (let pod = 0; pod < pods; pod++) {
     await fleet.start(app, release);
     prometheus.scrape(fleet.targets());
-    await until(Date.now(), SCRAPE / 60 / minutes);
+    await until(Date.now() + SCRAPE * 1000);
     fleet.end(app);
     prometheus.scrape(fleet.targets());
   }
@@ -74,14 +73,15 @@ try {
   }
   prometheus.scrape(fleet.targets());
   // By then each of them was scraped.
-  await sleep(2 * SCRAPE * 1000);
+  await until(Date.now() + 2 * SCRAPE * 1000);
   const started = Date.now();
+  const whole = minutes * 60_000;
   for (const rollout of ROLLOUTS) {
-    await until(started, rollout.at);
+    await until(started + rollout.at * whole);
     console.log(`${rollout.app}: Java ${rollout.release.java}, ${rollout.release.openssl}`);
     await roll(rollout);
   }
-  await until(started, 1);
+  await until(started + whole);
   fleet.targets();
   await take({
     browser,

@@ -75,9 +75,7 @@ export class Prometheus {
   }
 
   async end() {
-    if (this.#child.exitCode === null) {
-      this.#child.kill('SIGTERM');
-      await once(this.#child, 'exit');
-    }
+    this.#child.kill('SIGTERM');
+    await until('Prometheus ends', 30, () => this.#child.exitCode !== null || this.#child.signalCode !== null);
   }
 }
