@@ -125,6 +125,7 @@ mod tests {
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("deep/run"));
         assert_eq!(fs::read_to_string(to.join("kept")).unwrap(), "k");
     }
+
     #[test]
     fn copy_follows_no_link_that_stands_in_the_target() {
         let root = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! A way to the API server that counts, and that can hold a request back: plain http on loopback, as `kubectl proxy` offers it, with the rights of
-//! whoever started it.
+//! A way to the API server that counts, and that can hold a request back: plain http on loopback, as
+//! `kubectl proxy` offers it, with the rights of whoever started it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

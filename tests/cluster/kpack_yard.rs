@@ -122,16 +122,13 @@ impl Yard {
     pub(crate) async fn delete(&self, name: &str) {
         self.api("Image").delete(name, &DeleteParams::background()).await.unwrap();
         let started = Instant::now();
-        for kind in ["Image", "Build", "SourceResolver"] {
-            while !self.api(kind).list(&ListParams::default()).await.unwrap().items.is_empty() {
-                assert!(started.elapsed() < PATIENCE, "a {kind} is left after {PATIENCE:?}");
+        let [image, build, resolver] = ["Image", "Build", "SourceResolver"].map(resource);
+        for left in [image, build, resolver, ApiResource::erase::<Pod>(&())] {
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client(), &self.namespace, &left);
+            while !api.list(&ListParams::default()).await.unwrap().items.is_empty() {
+                assert!(started.elapsed() < PATIENCE, "a {} is left after {PATIENCE:?}", left.kind);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-        }
-        let pods: Api<Pod> = Api::namespaced(self.client(), &self.namespace);
-        while !pods.list(&ListParams::default()).await.unwrap().items.is_empty() {
-            assert!(started.elapsed() < PATIENCE, "build pods are left after {PATIENCE:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

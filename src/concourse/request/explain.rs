@@ -154,12 +154,9 @@ fn in_json_words(expected: &str) -> String {
 fn is_secret(segment: &Segment) -> bool {
     let Segment::Map { key } = segment else { return false };
     let key = key.to_lowercase();
-    if key == "env" {
-        return true;
-    }
-    ["password", "token", "secret", "kubeconfig", "passphrase", "credential", "key", "docker_config"]
-        .iter()
-        .any(|word| key.contains(word))
+    let words =
+        ["password", "token", "secret", "kubeconfig", "passphrase", "credential", "key", "docker_config"];
+    key == "env" || words.iter().any(|word| key.contains(word))
 }
 
 fn joined(part: &str, path: &Path) -> String {
